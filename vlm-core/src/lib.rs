@@ -1,0 +1,11 @@
+//! vlm-core
+
+pub mod dtype;
+pub mod error;
+pub mod layout;
+pub mod shape;
+
+pub use dtype::{DType, Element, Scalar};
+pub use error::{Error, ErrorKind, Result};
+pub use layout::Layout;
+pub use shape::{Dims, IntoShape, Shape};
