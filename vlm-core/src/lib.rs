@@ -1,10 +1,13 @@
 //! vlm-core
 
+pub mod backend;
 pub mod dtype;
 pub mod error;
 pub mod layout;
+pub mod random;
 pub mod shape;
 
+pub use backend::Device;
 pub use dtype::{DType, Element, Scalar};
 pub use error::{Error, ErrorKind, Result};
 pub use layout::Layout;
