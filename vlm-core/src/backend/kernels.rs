@@ -28,7 +28,8 @@ pub trait Kernels: Primitives {
         compose::dropout(self, x, p, key)
     }
 
-    /// The gradient of [`Primitives::unary`] from its operand, its result and the gradient of the result.
+    /// The gradient of [`Primitives::unary`] from its operand, its result and the gradient of the result. It reads
+    /// operand and result only as [`UnaryOp::gradient_uses`] says; what it does not read may be any view of that shape.
     fn unary_backward(&self, op: UnaryOp, x: View<'_>, y: View<'_>, grad: View<'_>) -> Result<StorageRef> {
         compose::unary_backward(self, op, x, y, grad)
     }

@@ -65,6 +65,15 @@ pub trait Memory: Send + Sync + std::fmt::Debug {
     /// What its allocator holds.
     fn memory_stats(&self) -> MemoryStats;
 
+    /// The first of these integers that is negative or not below `bound`, in row-major order: core asks before it uses
+    /// them as indices. An accelerator that cannot answer without waiting may say `None` if its kernels check.
+    ///
+    /// # Errors
+    /// Those of [`Memory::download`].
+    fn first_outside(&self, indices: View<'_>, bound: usize) -> Result<Option<i64>> {
+        super::indices::first_outside(self, indices, bound)
+    }
+
     /// Gives memory that waits for reuse back to the system.
     ///
     /// # Errors

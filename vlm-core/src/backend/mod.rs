@@ -37,6 +37,7 @@
 mod calls;
 mod compose;
 mod device;
+mod indices;
 mod kernels;
 pub mod layers;
 mod memory;

@@ -340,3 +340,28 @@ pub struct QuantizedLinearArgs<'a> {
     /// Columns that share a scale; divides `k`.
     pub group: usize,
 }
+
+impl UnaryOp {
+    /// Whether [`Kernels::unary_backward`](super::Kernels::unary_backward) reads the operand and the result; a caller
+    /// may pass any view of the right shape for one that it does not read, and so need not keep it.
+    pub fn gradient_uses(self) -> (bool, bool) {
+        match self {
+            UnaryOp::Neg
+            | UnaryOp::Sign
+            | UnaryOp::Floor
+            | UnaryOp::Ceil
+            | UnaryOp::Round
+            | UnaryOp::Not
+            | UnaryOp::Affine { .. } => (false, false),
+            UnaryOp::Exp
+            | UnaryOp::Expm1
+            | UnaryOp::Sqrt
+            | UnaryOp::Rsqrt
+            | UnaryOp::Reciprocal
+            | UnaryOp::Tanh
+            | UnaryOp::Sigmoid
+            | UnaryOp::Relu => (false, true),
+            _ => (true, false),
+        }
+    }
+}
