@@ -9,6 +9,7 @@ pub mod nn;
 pub mod random;
 pub mod shape;
 pub mod tensor;
+pub mod train;
 
 pub use backend::Device;
 pub use dtype::{DType, Element, Scalar};

@@ -1,0 +1,3 @@
+//! Training: optimizers, the loop, checkpoints, reports.
+
+pub mod optim;
