@@ -5,6 +5,7 @@ pub mod backend;
 pub mod dtype;
 pub mod error;
 pub mod layout;
+pub mod models;
 pub mod nn;
 pub mod random;
 pub mod shape;
