@@ -1,1 +1,6 @@
 //! vlm-cpu
+#![allow(missing_docs)]
+
+pub mod alloc;
+pub mod cpu_features;
+pub mod threads;
