@@ -3,4 +3,6 @@
 
 pub mod alloc;
 pub mod cpu_features;
+pub mod gemm;
+mod gemv;
 pub mod threads;
