@@ -6,7 +6,7 @@ use super::{Gemm, bias_f32, epilogue};
 use crate::alloc::Buffer;
 use crate::cpu_features::cpu;
 use crate::threads::{SendPtr, parallel_for};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use vlm_core::{DType, Error, Result};
 
 /// How a product is cut into blocks. Follows from shapes and the machine alone.
@@ -23,7 +23,7 @@ struct Plan {
     task_rows: usize,
 }
 
-/// The most packed bytes at once: longer operands are worked off in several rounds.
+/// The most bytes of packed panels, and of sums, at once: longer operands are worked off in several rounds.
 const MAX_PACKED: usize = 64 << 20;
 /// Below this many multiplications everything stays on the calling thread.
 const SERIAL: usize = 1 << 20;
@@ -78,11 +78,17 @@ pub(super) unsafe fn product(kernel: &'static Kernel, g: &Gemm<'_>) -> Result<()
     let (p, q) = if swapped { (b, a) } else { (a, b) };
     // SAFETY: forwarded.
     let (_bias_memory, bias) = unsafe { bias_f32(g)? };
-    let padded = k.next_multiple_of(32);
-    let round = (MAX_PACKED / (padded * 4 * kernel.nr)).max(1) * kernel.nr;
+    let direct = !swapped
+        && !kernel.tiled
+        && (g.c.dtype, g.c.col_stride) == (DType::F32, 1)
+        && g.c.row_stride >= 0
+        && g.bias.is_none()
+        && g.map.is_none();
+    let longest = k.next_multiple_of(32).max(p.len.next_multiple_of(epilogue::MAX_BLOCK_ROWS));
+    let round = (MAX_PACKED / (longest * 4 * kernel.nr)).max(1) * kernel.nr;
     for q0 in (0..q.len).step_by(round) {
         let q = Side { ptr: q.at(q0, 0), len: round.min(q.len - q0), ..q };
-        let product = Product { kernel, g, p, q, q0, swapped, bias, plan: Plan::new(kernel, &p, q.len, k) };
+        let product = Product { kernel, g, p, q, q0, swapped, direct, bias, plan: Plan::new(kernel, &p, q.len, k) };
         // SAFETY: forwarded.
         unsafe { product.run()? };
     }
@@ -97,6 +103,8 @@ struct Product<'a> {
     /// The first output of `q` in the whole operand.
     q0: usize,
     swapped: bool,
+    /// Whether whole tiles are summed in the result itself.
+    direct: bool,
     bias: *const f32,
     plan: Plan,
 }
@@ -122,16 +130,28 @@ impl Product<'_> {
             unsafe { panel(kernel, &self.q, o0, n, k0, kc, self.cols(j), base.get().add(self.panel_offset(j, k0))) };
         });
         let p_blocks = self.p.len.div_ceil(task_rows);
+        let tasks = p_blocks * panels.div_ceil(block_panels);
+        let task_sums = block_panels * task_rows * kernel.nr;
+        // Sums that grow over several blocks of the reduction need a place for all tasks.
+        let mut sums = match k_blocks > 1 && !self.direct {
+            true => Some(Buffer::for_elements::<f32>(tasks * task_sums)?),
+            false => None,
+        };
+        let sums = sums.as_mut().map(|sums| SendPtr(sums.as_mut_ptr().cast::<f32>()));
         let failed: Mutex<Option<Error>> = Mutex::new(None);
-        each(p_blocks * panels.div_ceil(block_panels), &|t| {
-            let (qb, pb) = (t / p_blocks, t % p_blocks);
-            // SAFETY: each task has its own block of the result; `packed` is only read from here on.
-            let done = unsafe { self.task(base.get(), pb * task_rows, qb * block_panels) };
-            if let Err(e) = done {
-                failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(e);
-            }
-        });
-        failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).map_or(Ok(()), Err)
+        // Block by block along the reduction, so that one block of `q` serves all rows while it is in the cache.
+        for kb in 0..k_blocks {
+            each(tasks, &|t| {
+                let (qb, pb) = (t / p_blocks, t % p_blocks);
+                let sums = sums.map(|sums| sums.get().wrapping_add(t * task_sums));
+                // SAFETY: each task has its own block of the result and of the sums; `packed` is only read from here on.
+                let done = unsafe { self.task(base.get(), sums, pb * task_rows, qb * block_panels, kb) };
+                if let Err(e) = done {
+                    failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
+                }
+            });
+        }
+        failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
     }
 
     /// Width of panel `j`: the kernel's, or what the last one needs.
@@ -144,70 +164,92 @@ impl Product<'_> {
         (j * self.kernel.nr * self.plan.k_padded + k0 * self.cols(j)) / self.kernel.per_unit() * 4
     }
 
-    /// Rows `i0..i0 + task_rows` of `p` by the panels of the block that begins with panel `j0`.
-    unsafe fn task(&self, packed: *const u8, i0: usize, j0: usize) -> Result<()> {
+    /// Block `kb` of the reduction for rows `i0..i0 + task_rows` of `p` and the panels from `j0` on.
+    unsafe fn task(&self, packed: *const u8, sums: Option<*mut f32>, i0: usize, j0: usize, kb: usize) -> Result<()> {
         let Product { kernel, g, p, plan, .. } = self;
         let (mr, nr) = (kernel.mr, kernel.nr);
+        let (k0, last) = (kb * plan.kc, kb + 1 == plan.k_blocks);
+        let kc = plan.kc.min(g.k - k0);
         let n_rows = plan.task_rows.min(p.len - i0);
         let groups = n_rows.div_ceil(mr);
         let panels = plan.block_panels.min(plan.panels - j0);
-        // Panel by panel, each a matrix of all the task's rows by nr columns.
-        let mut sums = Buffer::for_elements::<f32>(panels * groups * mr * nr)?;
-        let sums = sums.as_mut_ptr().cast::<f32>();
+        // Panel by panel, each a matrix of all the task's rows by nr columns. Direct products need one tile, for edges.
+        let mut scratch = None;
+        let sums = match sums {
+            Some(sums) => sums,
+            None => {
+                let len = if self.direct { mr * nr } else { panels * groups * mr * nr };
+                scratch.insert(Buffer::for_elements::<f32>(len)?).as_mut_ptr().cast()
+            }
+        };
         // An odd number of lines between staged rows spreads them over the sets of the first-level cache.
         let stage_ld = plan.kc.div_ceil(kernel.per_unit()).next_multiple_of(16) + 16;
         let mut stage: Option<Buffer> = None;
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a tiled kernel runs only where its level was detected.
         let _tiles = if kernel.tiled { Some(unsafe { super::kernel_amx::TileConfig::load() }) } else { None };
-        for k0 in (0..g.k).step_by(plan.kc) {
-            let kc = plan.kc.min(g.k - k0);
-            let whole = in_place(kernel, p) && kc % kernel.k_align() == 0;
-            for group in 0..groups {
-                let row = i0 + group * mr;
-                let in_place = whole && row + mr <= p.len;
-                let (rows_ptr, row_bytes) = if in_place {
-                    (p.at(row, k0), p.stride as usize * p.dtype.size())
-                } else {
-                    let buffer = match &mut stage {
-                        Some(buffer) => buffer,
-                        None => stage.insert(Buffer::for_elements::<u32>(mr * stage_ld)?),
-                    };
-                    let dst = buffer.as_mut_ptr();
-                    // SAFETY: rows and elements exist (the count is cut to those); the buffer has mr × stage_ld units.
-                    unsafe { rows(kernel, p, row, mr.min(p.len - row), k0, kc, stage_ld, dst) };
-                    (dst.cast_const(), stage_ld * 4)
+        let whole = in_place(kernel, p) && kc % kernel.k_align() == 0;
+        for group in 0..groups {
+            let row = i0 + group * mr;
+            let in_place = whole && row + mr <= p.len;
+            let (rows_ptr, row_bytes) = if in_place {
+                (p.at(row, k0), p.stride as usize * p.dtype.size())
+            } else {
+                let buffer = match &mut stage {
+                    Some(buffer) => buffer,
+                    None => stage.insert(Buffer::for_elements::<u32>(mr * stage_ld)?),
                 };
-                let next = if group + 1 < groups { p.at(row + mr, k0) } else { p.at(i0, k0 + plan.kc) };
-                let lot = if kernel.tiled { 8 } else { 4 };
-                for j in 0..panels {
-                    let args = TileArgs {
-                        units: kc.div_ceil(kernel.k_align()) * kernel.unit_align,
-                        p: rows_ptr,
-                        p_stride: row_bytes,
-                        q: packed.wrapping_add(self.panel_offset(j0 + j, k0)),
-                        cols: self.cols(j0 + j),
-                        acc: sums.wrapping_add((j * groups + group) * mr * nr),
-                        add: k0 > 0,
-                        next: next.wrapping_add(j * lot * row_bytes),
-                        next_rows: if in_place && j * lot < mr { lot } else { 0 },
-                    };
-                    // SAFETY: `units` of mr rows at `p`, of a packed panel at `q`, and one tile of sums.
-                    unsafe { (kernel.run)(&args) };
+                let dst = buffer.as_mut_ptr();
+                // SAFETY: rows and elements exist (the count is cut to those); the buffer has mr × stage_ld units.
+                unsafe { rows(kernel, p, row, mr.min(p.len - row), k0, kc, stage_ld, dst) };
+                (dst.cast_const(), stage_ld * 4)
+            };
+            let next = p.at(row + mr, k0);
+            let lot = if kernel.tiled { 8 } else { 4 };
+            for j in 0..panels {
+                let start = (j0 + j) * nr;
+                let size = (mr.min(p.len - row), nr.min(self.q.len - start));
+                let at = (row, self.q0 + start);
+                let direct = self.direct && size == (mr, nr);
+                let (acc, acc_stride, add) = if direct {
+                    (g.c_at(at.0, at.1).cast::<f32>(), g.c.row_stride as usize, k0 > 0 || g.accumulate)
+                } else if self.direct {
+                    (sums, nr, false)
+                } else {
+                    (sums.wrapping_add((j * groups + group) * mr * nr), nr, k0 > 0)
+                };
+                let args = TileArgs {
+                    units: kc.div_ceil(kernel.k_align()) * kernel.unit_align,
+                    p: rows_ptr,
+                    p_stride: row_bytes,
+                    q: packed.wrapping_add(self.panel_offset(j0 + j, k0)),
+                    cols: self.cols(j0 + j),
+                    acc,
+                    acc_stride,
+                    add,
+                    next: next.wrapping_add(j * lot * row_bytes),
+                    next_rows: if in_place && j * lot < mr { lot } else { 0 },
+                };
+                // SAFETY: `units` of mr rows at `p`, of a packed panel at `q`, and one tile of sums: scratch, or whole
+                // inside the result.
+                unsafe { (kernel.run)(&args) };
+                if self.direct && !direct {
+                    let g = Gemm { accumulate: k0 > 0 || g.accumulate, ..**g };
+                    // SAFETY: the rows and columns of the result belong to this task.
+                    unsafe { epilogue::finish_block(kernel.isa, &g, sums, nr, size, at, false, self.bias) };
                 }
             }
         }
-        for j in 0..panels {
-            let block = sums.wrapping_add(j * groups * mr * nr);
-            let start = (j0 + j) * nr;
-            let size = (n_rows, nr.min(self.q.len - start));
-            // SAFETY: the block's sums are complete; the rows and columns of the result belong to this task.
-            unsafe {
+        if last && !self.direct {
+            for j in 0..panels {
+                let block = sums.wrapping_add(j * groups * mr * nr);
+                let start = (j0 + j) * nr;
+                let size = (n_rows, nr.min(self.q.len - start));
                 let at = (i0, self.q0 + start);
-                epilogue::finish_block(kernel.isa, g, block, nr, size, at, self.swapped, self.bias);
+                // SAFETY: the block's sums are complete; the rows and columns of the result belong to this task.
+                unsafe { epilogue::finish_block(kernel.isa, g, block, nr, size, at, self.swapped, self.bias) };
             }
         }
         Ok(())
     }
 }
-

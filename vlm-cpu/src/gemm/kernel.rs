@@ -18,8 +18,10 @@ pub(super) struct TileArgs {
     pub q: *const u8,
     /// Width of the panel: a multiple of `vec`, at most `nr`.
     pub cols: usize,
-    /// `mr` × `nr` f32, row-major.
+    /// `mr` × `nr` f32.
     pub acc: *mut f32,
+    /// f32 between rows of `acc`; always `nr` for tiled kernels.
+    pub acc_stride: usize,
     /// Whether to add to `acc` or to overwrite it.
     pub add: bool,
     /// Where rows that are needed soon begin (same stride as `p`), for prefetching; may point anywhere.

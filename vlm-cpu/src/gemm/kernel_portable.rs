@@ -54,9 +54,9 @@ unsafe fn tile_n<const N: usize>(args: &TileArgs) {
     }
     for (i, row) in acc.iter().enumerate() {
         for (j, x) in row.iter().enumerate() {
-            // SAFETY: `acc` is MR × NR and j < N <= NR.
+            // SAFETY: `acc` has MR rows and j < N <= NR.
             unsafe {
-                let dst = args.acc.add(i * NR + j);
+                let dst = args.acc.add(i * args.acc_stride + j);
                 *dst = if args.add { *dst + x } else { *x };
             }
         }

@@ -107,7 +107,7 @@ macro_rules! kernel {
                 }
                 for i in 0..$mr {
                     for v in 0..NV {
-                        let dst = args.acc.add((i * 3 + v) * $vec);
+                        let dst = args.acc.add(i * args.acc_stride + v * $vec);
                         let sum = if args.add { $add($acc_load(dst), acc[i][v]) } else { acc[i][v] };
                         $acc_store(dst, sum);
                     }

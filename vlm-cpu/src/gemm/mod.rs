@@ -147,6 +147,10 @@ impl Gemm<'_> {
         }
     }
 
+    fn c_at(&self, i: usize, j: usize) -> *mut u8 {
+        self.c.offset(i as isize * self.c.row_stride + j as isize * self.c.col_stride).ptr
+    }
+
     /// The product of transposes, which computes the transpose of `c`. Not for use with a bias or a map: those run
     /// along `n`.
     fn swapped(self) -> Self {

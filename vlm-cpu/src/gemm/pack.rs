@@ -61,8 +61,8 @@ pub(super) unsafe fn panel(kernel: &Kernel, side: &Side, o0: usize, n: usize, k0
     };
     #[cfg(target_arch = "x86_64")]
     if kernel.isa >= Isa::Avx512 && (side.stride == 1 || side.k_stride == 1) {
-        for u in (0..units).step_by(16) {
-            for j in (0..cols).step_by(16) {
+        for j in (0..cols).step_by(16) {
+            for u in (0..units).step_by(16) {
                 let block = super::pack_avx512::Block {
                     src: side.at(o0 + j, k0 + u * kernel.per_unit()),
                     dtype: side.dtype,

@@ -21,6 +21,9 @@ pub(super) struct Block {
     pub lines: usize,
 }
 
+/// Elements along a row between what is packed and what is prefetched: rows are too many for the hardware to follow.
+const AHEAD: usize = 128;
+
 /// Writes a block to `dst`, lines of 16 units: one line per unit (`by_unit`, for panels) or per output (for rows).
 ///
 /// # Safety
@@ -38,6 +41,7 @@ pub(super) unsafe fn block(b: &Block, compute: DType, by_unit: bool, dst: *mut u
             (DType::BF16, _, true) => {
                 let mask = low_bits32(b.elements);
                 for o in 0..b.outputs {
+                    _mm_prefetch::<_MM_HINT_T0>(at(o, AHEAD).cast());
                     v[o] = _mm512_maskz_loadu_epi16(mask, at(o, 0).cast());
                 }
             }
@@ -56,6 +60,7 @@ pub(super) unsafe fn block(b: &Block, compute: DType, by_unit: bool, dst: *mut u
             (_, dtype, true) => {
                 let mask = low_bits16(b.elements);
                 for o in 0..b.outputs {
+                    _mm_prefetch::<_MM_HINT_T0>(at(o, AHEAD).cast());
                     v[o] = load16(dtype, at(o, 0), mask);
                 }
             }
