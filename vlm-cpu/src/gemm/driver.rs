@@ -51,16 +51,17 @@ fn cost(kernel: &Kernel, p: &Side, q: &Side, k: usize, swapped: bool) -> f64 {
         (_, DType::BF16) => 64.0,
         _ => 32.0,
     };
+    // Packing and turning wait for memory more than they compute.
     let (pl, ql, kf) = (p.len as f64, q.len as f64, k as f64);
     let units = kf / kernel.per_unit() as f64;
     let padded = |len: usize, to: usize| len.next_multiple_of(to) as f64;
     let compute = padded(p.len, kernel.mr) * padded(q.len, kernel.vec) * kf / per_cycle;
-    let pack = ql * units * if q.stride == 1 { 0.2 } else if q.k_stride == 1 { 0.5 } else { 4.0 };
+    let pack = ql * units * if q.stride == 1 { 0.2 } else if q.k_stride == 1 { 1.5 } else { 4.0 };
     let stage = match in_place(kernel, p) {
         true => 0.0,
         false => pl * units * if p.k_stride == 1 { 0.2 } else if p.stride == 1 { 0.5 } else { 4.0 },
     };
-    let turn = if swapped { pl * ql * 0.6 } else { 0.0 };
+    let turn = if swapped { pl * ql * 0.8 } else { 0.0 };
     compute + pack + stage + turn
 }
 
@@ -205,7 +206,8 @@ impl Product<'_> {
                 (dst.cast_const(), stage_ld * 4)
             };
             let next = p.at(row + mr, k0);
-            let lot = if kernel.tiled { 8 } else { 4 };
+            // Tiled kernels spread the prefetching of the next rows evenly over the panels.
+            let lot = if kernel.tiled { (mr / panels).next_power_of_two().clamp(2, 8) } else { 4 };
             for j in 0..panels {
                 let start = (j0 + j) * nr;
                 let size = (mr.min(p.len - row), nr.min(self.q.len - start));

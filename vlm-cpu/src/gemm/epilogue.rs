@@ -47,6 +47,12 @@ unsafe fn store_row(
     unsafe {
         match isa {
             #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx
+                if stride == 1 && !accumulate && matches!(dtype, DType::F32 | DType::BF16) =>
+            {
+                super::pack_avx512::store_row(row, dst, dtype == DType::BF16, bias);
+            }
+            #[cfg(target_arch = "x86_64")]
             Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => store_avx512(row, dst, dtype, stride, accumulate, bias),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => store_avx2(row, dst, dtype, stride, accumulate, bias),
@@ -168,22 +174,27 @@ pub(super) unsafe fn finish_block(
         return;
     }
     const GROUP: usize = 16;
-    let mut turned = Turned([0.0; GROUP * MAX_BLOCK_ROWS]);
+    let mut turned = std::mem::MaybeUninit::<Turned>::uninit();
+    let turned = turned.as_mut_ptr().cast::<f32>();
     for c0 in (0..cols).step_by(GROUP) {
         let width = GROUP.min(cols - c0);
         // SAFETY: `acc` has `rows` rows and whole groups of columns are inside `ld`; `turned` holds 16 rows of
         // MAX_BLOCK_ROWS.
-        unsafe { turn(isa, acc.add(c0), ld, rows, width, turned.0.as_mut_ptr()) };
+        unsafe { turn(isa, acc.add(c0), ld, rows, width, turned) };
         for c in 0..width {
-            let row = &mut turned.0[c * MAX_BLOCK_ROWS..][..rows];
-            // SAFETY: forwarded: column `c0 + c` of the block is row `j0 + c0 + c` of the result.
-            unsafe { finish_row(isa, g, row, j0 + c0 + c, i0, bias_at(i0)) };
+            // SAFETY: `turn` wrote the first `rows` values of this row. Column `c0 + c` of the block is row
+            // `j0 + c0 + c` of the result.
+            unsafe {
+                let row = std::slice::from_raw_parts_mut(turned.add(c * MAX_BLOCK_ROWS), rows);
+                finish_row(isa, g, row, j0 + c0 + c, i0, bias_at(i0));
+            }
         }
     }
 }
 
+/// 16 columns of a block as rows. Never initialised as a whole: that would cost more than turning.
 #[repr(align(64))]
-struct Turned([f32; 16 * MAX_BLOCK_ROWS]);
+struct Turned(#[expect(dead_code, reason = "written and read through a pointer")] [f32; 16 * MAX_BLOCK_ROWS]);
 
 /// `out[c * MAX_BLOCK_ROWS + r] = acc[r * ld + c]` for up to 16 columns.
 unsafe fn turn(isa: Isa, acc: *const f32, ld: usize, rows: usize, cols: usize, out: *mut f32) {

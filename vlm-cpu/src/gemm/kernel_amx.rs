@@ -107,49 +107,46 @@ macro_rules! tile_loop {
     };
 }
 
+/// The wide loop with `$a` to `$d` (prefetches) spread over a step.
+macro_rules! wide_loop {
+    ($args:ident, $steps:ident, [$($a:literal)*] [$($b:literal)*] [$($c:literal)*] [$($d:literal)*] $($operands:tt)*) => {
+        tile_loop!(
+            init: "tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3";
+            load: "tileloadd tmm0, [{c} + {cs}]" "tileloadd tmm1, [{c} + {cs} + 64]"
+                "tileloadd tmm2, [{c} + {cs} + 2048]" "tileloadd tmm3, [{c} + {cs} + 2112]";
+            step: "tileloadd tmm4, [{p0} + {ps}]" "tileloadd tmm6, [{q} + {qs}]" $($a)* "tdpbf16ps tmm0, tmm4, tmm6"
+                "tileloadd tmm7, [{q} + {qs} + 1024]" $($b)* "tdpbf16ps tmm1, tmm4, tmm7"
+                "tileloadd tmm5, [{p1} + {ps}]" $($c)* "tdpbf16ps tmm2, tmm5, tmm6"
+                $($d)* "tdpbf16ps tmm3, tmm5, tmm7" "add {q}, 2048";
+            store: "tilestored [{c} + {cs}], tmm0" "tilestored [{c} + {cs} + 64], tmm1"
+                "tilestored [{c} + {cs} + 2048], tmm2" "tilestored [{c} + {cs} + 2112], tmm3";
+            c = in(reg) $args.acc, cs = in(reg) 128_usize, add = in(reg) usize::from($args.add),
+            p0 = inout(reg) $args.p => _, p1 = inout(reg) $args.p.wrapping_add(16 * $args.p_stride) => _,
+            ps = in(reg) $args.p_stride, q = inout(reg) $args.q => _, qs = in(reg) 64_usize,
+            steps = inout(reg) $steps => _, $($operands)*
+        )
+    };
+}
+
 /// # Safety
 /// See [`tile`]; `steps` is not zero.
 unsafe fn wide(args: &TileArgs, steps: usize) {
-    let p1 = args.p.wrapping_add(16 * args.p_stride);
+    let row = |i: usize| args.next.wrapping_add(i * args.p_stride);
     // SAFETY: see `tile`.
     unsafe {
-        if args.next_rows == 0 {
-            tile_loop!(
-                init: "tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3";
-                load: "tileloadd tmm0, [{c} + {cs}]" "tileloadd tmm1, [{c} + {cs} + 64]"
-                    "tileloadd tmm2, [{c} + {cs} + 2048]" "tileloadd tmm3, [{c} + {cs} + 2112]";
-                step: "tileloadd tmm4, [{p0} + {ps}]" "tileloadd tmm6, [{q} + {qs}]" "tdpbf16ps tmm0, tmm4, tmm6"
-                    "tileloadd tmm7, [{q} + {qs} + 1024]" "tdpbf16ps tmm1, tmm4, tmm7"
-                    "tileloadd tmm5, [{p1} + {ps}]" "tdpbf16ps tmm2, tmm5, tmm6" "tdpbf16ps tmm3, tmm5, tmm7"
-                    "add {q}, 2048";
-                store: "tilestored [{c} + {cs}], tmm0" "tilestored [{c} + {cs} + 64], tmm1"
-                    "tilestored [{c} + {cs} + 2048], tmm2" "tilestored [{c} + {cs} + 2112], tmm3";
-                c = in(reg) args.acc, cs = in(reg) 128_usize, add = in(reg) usize::from(args.add),
-                p0 = inout(reg) args.p => _, p1 = inout(reg) p1 => _, ps = in(reg) args.p_stride,
-                q = inout(reg) args.q => _, qs = in(reg) 64_usize, steps = inout(reg) steps => _,
-            );
-        } else {
-            // Eight rows' next lines per step: the rows are four lots, one for each of the first panels.
-            tile_loop!(
-                init: "tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3";
-                load: "tileloadd tmm0, [{c} + {cs}]" "tileloadd tmm1, [{c} + {cs} + 64]"
-                    "tileloadd tmm2, [{c} + {cs} + 2048]" "tileloadd tmm3, [{c} + {cs} + 2112]";
-                step: "tileloadd tmm4, [{p0} + {ps}]" "tileloadd tmm6, [{q} + {qs}]"
-                    "prefetcht1 [{next}]" "prefetcht1 [{next} + {ps}]" "tdpbf16ps tmm0, tmm4, tmm6"
-                    "tileloadd tmm7, [{q} + {qs} + 1024]" "prefetcht1 [{next} + 2*{ps}]" "prefetcht1 [{next3}]"
-                    "tdpbf16ps tmm1, tmm4, tmm7"
-                    "tileloadd tmm5, [{p1} + {ps}]" "prefetcht1 [{next} + 4*{ps}]" "prefetcht1 [{next3} + 2*{ps}]"
-                    "tdpbf16ps tmm2, tmm5, tmm6"
-                    "prefetcht1 [{next6}]" "prefetcht1 [{next3} + 4*{ps}]" "tdpbf16ps tmm3, tmm5, tmm7"
-                    "add {next}, 64" "add {next3}, 64" "add {next6}, 64" "add {q}, 2048";
-                store: "tilestored [{c} + {cs}], tmm0" "tilestored [{c} + {cs} + 64], tmm1"
-                    "tilestored [{c} + {cs} + 2048], tmm2" "tilestored [{c} + {cs} + 2112], tmm3";
-                c = in(reg) args.acc, cs = in(reg) 128_usize, add = in(reg) usize::from(args.add),
-                p0 = inout(reg) args.p => _, p1 = inout(reg) p1 => _, ps = in(reg) args.p_stride,
-                q = inout(reg) args.q => _, qs = in(reg) 64_usize, steps = inout(reg) steps => _,
-                next = inout(reg) args.next => _, next3 = inout(reg) args.next.wrapping_add(3 * args.p_stride) => _,
-                next6 = inout(reg) args.next.wrapping_add(6 * args.p_stride) => _,
-            );
+        match args.next_rows {
+            0 => wide_loop!(args, steps, [] [] [] []),
+            1 | 2 => wide_loop!(args, steps, ["prefetcht1 [{next}]"] [] ["prefetcht1 [{next} + {ps}]"] ["add {next}, 64"]
+                next = inout(reg) row(0) => _,),
+            3 | 4 => wide_loop!(args, steps, ["prefetcht1 [{next}]"] ["prefetcht1 [{next} + {ps}]"]
+                ["prefetcht1 [{next} + 2*{ps}]"] ["prefetcht1 [{next3}]" "add {next}, 64" "add {next3}, 64"]
+                next = inout(reg) row(0) => _, next3 = inout(reg) row(3) => _,),
+            _ => wide_loop!(args, steps, ["prefetcht1 [{next}]" "prefetcht1 [{next} + {ps}]"]
+                ["prefetcht1 [{next} + 2*{ps}]" "prefetcht1 [{next3}]"]
+                ["prefetcht1 [{next} + 4*{ps}]" "prefetcht1 [{next3} + 2*{ps}]"]
+                ["prefetcht1 [{next6}]" "prefetcht1 [{next3} + 4*{ps}]"
+                    "add {next}, 64" "add {next3}, 64" "add {next6}, 64"]
+                next = inout(reg) row(0) => _, next3 = inout(reg) row(3) => _, next6 = inout(reg) row(6) => _,),
         }
     }
 }

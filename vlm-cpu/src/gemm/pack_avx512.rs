@@ -160,3 +160,38 @@ pub(super) unsafe fn turn16(acc: *const f32, ld: usize, cols: usize, out: *mut f
         }
     }
 }
+
+/// Adds the bias (unless null) and writes a row as f32 or bf16, rounded to nearest even; NaN stays NaN.
+///
+/// # Safety
+/// AVX-512 is available; `dst` has room for the row; `bias` is null or as long as the row.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+pub(super) unsafe fn store_row(row: &[f32], dst: *mut u8, to_bf16: bool, bias: *const f32) {
+    for j in (0..row.len()).step_by(16) {
+        let mask = low_bits16(row.len() - j);
+        // SAFETY: the mask keeps loads and stores inside the row, the bias and `dst`.
+        unsafe {
+            let mut x = _mm512_maskz_loadu_ps(mask, row.as_ptr().add(j));
+            if !bias.is_null() {
+                x = _mm512_add_ps(x, _mm512_maskz_loadu_ps(mask, bias.add(j)));
+            }
+            if to_bf16 {
+                _mm256_mask_storeu_epi16(dst.add(2 * j).cast(), mask, round_bf16(x));
+            } else {
+                _mm512_mask_storeu_ps(dst.add(4 * j).cast(), mask, x);
+            }
+        }
+    }
+}
+
+/// As the portable rounding does, denormals included (`vcvtneps2bf16` would flush them).
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn round_bf16(x: __m512) -> __m256i {
+    let bits = _mm512_castps_si512(x);
+    let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+    let rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+    let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x);
+    let quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x0040_0000));
+    _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(_mm512_mask_mov_epi32(rounded, nan, quiet)))
+}
