@@ -151,7 +151,8 @@ impl Layout {
         }
         // Old dimensions that step evenly are merged, then cut again at the new sizes.
         let mut strides = Dims::repeat(1, shape.rank());
-        let old: Vec<(usize, usize)> = self.shape.iter().copied().zip(self.strides.iter().copied()).filter(|d| d.0 != 1).collect();
+        let old: Vec<(usize, usize)> =
+            self.shape.iter().copied().zip(self.strides.iter().copied()).filter(|d| d.0 != 1).collect();
         let (mut o, mut n) = (0, 0);
         while n < shape.rank() {
             if shape[n] == 1 {

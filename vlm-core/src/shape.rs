@@ -30,7 +30,11 @@ impl Dims {
     pub fn new(op: &'static str, dims: &[usize]) -> Result<Self> {
         if dims.len() > MAX_RANK {
             let found = dims.len();
-            return Err(Error::new(ErrorKind::Shape, op, format!("rank {found} is more than the {MAX_RANK} supported")));
+            return Err(Error::new(
+                ErrorKind::Shape,
+                op,
+                format!("rank {found} is more than the {MAX_RANK} supported"),
+            ));
         }
         let count = dims.iter().filter(|&&d| d > 0).try_fold(1usize, |n, &d| n.checked_mul(d));
         if count.is_none_or(|n| n > isize::MAX as usize / 8) {
