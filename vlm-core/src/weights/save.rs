@@ -154,35 +154,59 @@ fn check_names(entries: &[Entry]) -> Result<()> {
     }
 }
 
+/// Writes a whole safetensors file to `out`, for callers with a way of their own to keep files; `path` only names it in
+/// errors. `bytes` as in [`save`].
+///
+/// # Errors
+/// As [`save`].
+pub fn write_to<'b>(
+    out: &mut dyn Write,
+    path: &Path,
+    entries: &[Entry],
+    metadata: &BTreeMap<String, String>,
+    mut bytes: impl FnMut(usize) -> Result<Cow<'b, [u8]>>,
+) -> Result<()> {
+    check_names(entries)?;
+    write_members(out, path, entries, (0..entries.len()).collect(), metadata, &mut bytes)
+}
+
 /// Writes the members of one file and leaves it uncommitted.
 fn write_file<'b>(
+    path: &Path,
+    entries: &[Entry],
+    members: Vec<usize>,
+    metadata: &BTreeMap<String, String>,
+    bytes: &mut impl FnMut(usize) -> Result<Cow<'b, [u8]>>,
+) -> Result<AtomicFile> {
+    let mut file = AtomicFile::create(OP, path)?;
+    write_members(&mut file, path, entries, members, metadata, bytes)?;
+    Ok(file)
+}
+
+fn write_members<'b>(
+    out: &mut dyn Write,
     path: &Path,
     entries: &[Entry],
     mut members: Vec<usize>,
     metadata: &BTreeMap<String, String>,
     bytes: &mut impl FnMut(usize) -> Result<Cow<'b, [u8]>>,
-) -> Result<AtomicFile> {
+) -> Result<()> {
     members.sort_by_key(|&i| (std::cmp::Reverse(StoredDType::from(entries[i].dtype).order()), &entries[i].name));
     let header = header(entries, &members, metadata)?;
-    let mut file = AtomicFile::create(OP, path)?;
     let fail = |e| write_error(OP, path, e);
-    file.write_all(&(header.len() as u64).to_le_bytes()).map_err(fail)?;
-    file.write_all(header.as_bytes()).map_err(fail)?;
+    out.write_all(&(header.len() as u64).to_le_bytes()).map_err(fail)?;
+    out.write_all(header.as_bytes()).map_err(fail)?;
     for i in members {
         let (entry, data) = (&entries[i], bytes(i)?);
         if data.len() != entry.len_bytes() {
-            let message = format!(
-                "tensor {} of shape {} and type {} takes {} bytes",
-                quoted(&entry.name),
-                entry.shape,
-                entry.dtype,
-                entry.len_bytes()
-            );
+            let Entry { name, dtype, shape } = entry;
+            let (name, len) = (quoted(name), entry.len_bytes());
+            let message = format!("tensor {name} of shape {shape} and type {dtype} takes {len} bytes");
             return Err(Error::new(ErrorKind::Shape, OP, message).with("found", data.len()));
         }
-        file.write_all(&data).map_err(fail)?;
+        out.write_all(&data).map_err(fail)?;
     }
-    Ok(file)
+    Ok(())
 }
 
 fn header(entries: &[Entry], members: &[usize], metadata: &BTreeMap<String, String>) -> Result<String> {
