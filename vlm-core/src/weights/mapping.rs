@@ -250,7 +250,7 @@ mod tests {
         symlink("nowhere", at("link")).unwrap();
         let fifo = std::process::Command::new("mkfifo").arg(at("fifo")).status();
         std::fs::write(at("secret"), "x").unwrap();
-        std::fs::set_permissions(at("secret"), std::fs::Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(at("secret"), std::fs::Permissions::from_mode(0o0)).unwrap();
         for (name, want) in [("missing", "No such file"), ("link", "link to: nowhere"), (".", "is a directory")] {
             let e = SharedBytes::open(&at(name), LoadMode::Map).unwrap_err();
             assert!(e.kind() == ErrorKind::Io && e.to_string().contains(want), "{e}");

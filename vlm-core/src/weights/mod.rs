@@ -13,7 +13,7 @@
 pub mod atomic;
 pub mod mapping;
 #[cfg(test)]
-pub(crate) mod mutate;
+pub(crate) mod testing;
 pub mod safetensors;
 pub mod save;
 pub mod sharded;

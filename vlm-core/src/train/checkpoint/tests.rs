@@ -1,6 +1,6 @@
 use super::fs::{Change, Hook};
 use super::*;
-use crate::weights::mutate::with_damaged;
+use crate::weights::testing::with_damaged;
 use crate::{ErrorKind, Result};
 use serde_json::json;
 use std::io;
@@ -291,7 +291,7 @@ fn a_full_disk_while_saving_leaves_the_previous_checkpoint() {
     let dir = tempfile::tempdir().unwrap();
     let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=3m", "tmpfs"]).arg(dir.path()).output();
     if !mount.is_ok_and(|o| o.status.success()) {
-        println!("SKIPPED: a small file system cannot be mounted here");
+        crate::weights::testing::skipped("a small file system cannot be mounted here");
         return;
     }
     let outcome = std::panic::catch_unwind(|| {

@@ -271,7 +271,7 @@ mod tests {
     #[test]
     fn tensorboard_reads_the_same_curves() {
         let Some(python) = std::env::var_os("VLM_PYTHON") else {
-            println!("SKIPPED: VLM_PYTHON names no Python with the package tensorboard");
+            crate::weights::testing::skipped("VLM_PYTHON names no Python with the package tensorboard");
             return;
         };
         let dir = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
 use super::*;
-use crate::weights::mutate::with_damaged;
+use crate::weights::testing::with_damaged;
 use std::time::Instant;
 
 pub(crate) fn file(header: &str, data: usize) -> Vec<u8> {

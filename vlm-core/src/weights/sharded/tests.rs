@@ -1,5 +1,5 @@
 use super::*;
-use crate::weights::mutate::with_damaged;
+use crate::weights::testing::{skipped, with_damaged};
 use crate::weights::save::{Entry, default_metadata, save, save_sharded};
 use crate::{Dims, Element};
 use std::borrow::Cow;
@@ -159,7 +159,7 @@ fn shards_written_by_transformers_hold_what_its_single_file_holds() {
     let root = std::path::PathBuf::from(std::env::var_os("VLM_PARITY_DIR").unwrap_or("../../shared/parity/dev".into()));
     let sharded = root.join("llava/model_v5");
     if !sharded.is_dir() {
-        println!("SKIPPED: no reference data at {}; set VLM_PARITY_DIR", sharded.display());
+        skipped(format!("no reference data at {}; set VLM_PARITY_DIR", sharded.display()));
         return;
     }
     let (many, one) = (WeightFiles::open(&sharded).unwrap(), WeightFiles::open(root.join("llava/model")).unwrap());

@@ -1,4 +1,11 @@
-//! Random damage to inputs, for tests of parsers: what the fuzz targets do, in small and in every test run.
+//! Help for tests: saying what cannot run here, and random damage to the inputs of parsers (what the fuzz targets do,
+//! in small and in every test run).
+
+/// Says that a test cannot run here, and why.
+#[allow(clippy::print_stdout, reason = "a test tells its reader through the test runner, which captures standard output")]
+pub(crate) fn skipped(why: impl std::fmt::Display) {
+    println!("SKIPPED: {why}");
+}
 
 /// Calls `check` with each input and with `rounds` damaged versions of each, the same ones on every run.
 pub(crate) fn with_damaged(inputs: &[Vec<u8>], rounds: usize, mut check: impl FnMut(&[u8])) {
