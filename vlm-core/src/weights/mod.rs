@@ -7,18 +7,19 @@
 //! | [`sharded`] | [`WeightFiles`]: one file, or many behind `model.safetensors.index.json` |
 //! | [`save`] | atomic writing, byte for byte what Python's `safetensors` writes |
 //! | [`atomic`] | replacing a file so that a crash leaves the old one or the new one |
-//!
-//! Everything here works on element types, shapes and bytes; turning them into tensors is the business of the caller.
+//! | [`tensors`] | from files to tensors on a device and back |
 
 pub mod atomic;
 pub mod mapping;
-#[cfg(test)]
-pub(crate) mod testing;
 pub mod safetensors;
 pub mod save;
 pub mod sharded;
+pub mod tensors;
+#[cfg(test)]
+pub(crate) mod testing;
 mod verify;
 
 pub use mapping::{LoadMode, SharedBytes};
 pub use save::{Entry, save, save_sharded};
 pub use sharded::{Coverage, LoadOptions, Weight, WeightFiles};
+pub use tensors::{save_tensors, save_tensors_sharded, write_tensors};

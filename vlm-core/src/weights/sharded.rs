@@ -192,7 +192,7 @@ impl WeightFiles {
     /// A tensor's bytes, shared with this object and not copied.
     ///
     /// # Errors
-    /// - [`ErrorKind::Config`] if there is no such tensor, with names that look alike.
+    /// - [`ErrorKind::Format`] if there is no such tensor, with names that look alike.
     /// - [`ErrorKind::DType`] if its element type is one this crate does not compute with (`F8_E4M3` …).
     /// - [`ErrorKind::Io`] if the mapped file was shortened meanwhile.
     pub fn get(&self, name: &str) -> Result<Weight> {
@@ -213,12 +213,12 @@ impl WeightFiles {
     /// As [`get`](Self::get), for a tensor that must have the shape `expected`.
     ///
     /// # Errors
-    /// As [`get`](Self::get), and [`ErrorKind::Shape`] naming the tensor and both shapes.
+    /// As [`get`](Self::get), and [`ErrorKind::Format`] naming the tensor and both shapes.
     pub fn get_shaped(&self, name: &str, expected: &Shape) -> Result<Weight> {
         let weight = self.get(name)?;
         if weight.shape != *expected {
             let message = format!("tensor {}: expected shape {expected}, found {}", quoted(name), weight.shape);
-            return Err(Error::new(ErrorKind::Shape, OP, message)
+            return Err(Error::new(ErrorKind::Format, OP, message)
                 .with("file", weight.bytes.path().display())
                 .hint("config.json and the weights do not belong together"));
         }
@@ -260,7 +260,7 @@ impl WeightFiles {
     fn unknown(&self, name: &str) -> Error {
         let message =
             format!("there is no tensor {} among the {} in {}", quoted(name), self.len(), self.path.display());
-        let error = Error::new(ErrorKind::Config, OP, message);
+        let error = Error::new(ErrorKind::Format, OP, message);
         let tail = |n: &str| n.rsplit('.').take(3).collect::<Vec<_>>().join(".");
         let wanted = tail(name);
         let alike: Vec<_> = self.names().filter(|n| tail(n) == wanted).take(3).map(quoted).collect();

@@ -2,7 +2,10 @@
 //! in small and in every test run).
 
 /// Says that a test cannot run here, and why.
-#[allow(clippy::print_stdout, reason = "a test tells its reader through the test runner, which captures standard output")]
+#[allow(
+    clippy::print_stdout,
+    reason = "a test tells its reader through the test runner, which captures standard output"
+)]
 pub(crate) fn skipped(why: impl std::fmt::Display) {
     println!("SKIPPED: {why}");
 }

@@ -1,6 +1,6 @@
 use super::*;
-use crate::weights::testing::{skipped, with_damaged};
 use crate::weights::save::{Entry, default_metadata, save, save_sharded};
+use crate::weights::testing::{skipped, with_damaged};
 use crate::{Dims, Element};
 use std::borrow::Cow;
 
@@ -38,7 +38,7 @@ fn tensors_are_found_by_name_in_all_shards() {
         let e = files.get_shaped("a.weight", &Dims::from_slice(&[3, 1])).unwrap_err().to_string();
         assert!(e.contains(r#""a.weight": expected shape [3, 1], found [2]"#), "{e}");
         let e = files.get("model.c.weight").unwrap_err();
-        assert!(e.kind() == ErrorKind::Config && e.to_string().contains("model.c.weight"), "{e}");
+        assert!(e.kind() == ErrorKind::Format && e.to_string().contains("model.c.weight"), "{e}");
         let coverage = files.coverage(["a.weight", "b.weight", "d.weight"]);
         assert_eq!((coverage.missing.len(), coverage.unexpected.len()), (1, 2));
         let e = coverage.check(true).unwrap_err().to_string();
