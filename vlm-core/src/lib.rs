@@ -2,15 +2,18 @@
 
 pub mod autograd;
 pub mod backend;
+pub mod data;
 pub mod dtype;
 pub mod error;
 pub mod layout;
 pub mod models;
+pub mod lora;
 pub mod nn;
 pub mod random;
 pub mod shape;
 pub mod tensor;
 pub mod train;
+pub mod weights;
 
 pub use backend::Device;
 pub use dtype::{DType, Element, Scalar};

@@ -1,0 +1,3 @@
+//! Low-rank adaptation (LoRA).
+
+pub mod peft_config;
