@@ -35,7 +35,7 @@
 //! changes it. No primitive is added without two implementations and a caller.
 
 mod calls;
-mod compose;
+pub mod compose;
 mod device;
 mod indices;
 mod kernels;

@@ -69,7 +69,11 @@ fn sigmoid_gate<P: Primitives + ?Sized>(e: &Eager<'_, P>, x: &Value, c: f64) -> 
     e.add(&s, &e.mul(&e.affine(x, c, 0.0)?, &flank)?)
 }
 
-pub(in crate::backend) fn unary_backward<P: Primitives + ?Sized>(
+/// The default body of [`Kernels::unary_backward`](crate::backend::Kernels::unary_backward).
+///
+/// # Errors
+/// Those of the primitives.
+pub fn unary_backward<P: Primitives + ?Sized>(
     p: &P,
     op: UnaryOp,
     x: View<'_>,
@@ -83,17 +87,20 @@ pub(in crate::backend) fn unary_backward<P: Primitives + ?Sized>(
     e.finish(e.mul(&grad_wide, &factor)?, grad.dtype())
 }
 
-pub(in crate::backend) fn glu<P: Primitives + ?Sized>(
-    p: &P,
-    op: UnaryOp,
-    gate: View<'_>,
-    up: View<'_>,
-) -> Result<StorageRef> {
+/// The default body of [`Kernels::glu`](crate::backend::Kernels::glu).
+///
+/// # Errors
+/// Those of the primitives.
+pub fn glu<P: Primitives + ?Sized>(p: &P, op: UnaryOp, gate: View<'_>, up: View<'_>) -> Result<StorageRef> {
     let e = Eager(p);
     e.finish(e.mul(&e.unary(op, &e.wide(gate)?)?, &e.wide(up)?)?, gate.dtype())
 }
 
-pub(in crate::backend) fn glu_backward<P: Primitives + ?Sized>(
+/// The default body of [`Kernels::glu_backward`](crate::backend::Kernels::glu_backward).
+///
+/// # Errors
+/// Those of the primitives.
+pub fn glu_backward<P: Primitives + ?Sized>(
     p: &P,
     op: UnaryOp,
     gate: View<'_>,
@@ -107,12 +114,11 @@ pub(in crate::backend) fn glu_backward<P: Primitives + ?Sized>(
     Ok((e.finish(dgate, gate.dtype())?, e.finish(e.mul(&d, &y)?, up.dtype())?))
 }
 
-pub(in crate::backend) fn dropout<P: Primitives + ?Sized>(
-    p: &P,
-    x: View<'_>,
-    rate: f64,
-    key: RandomKey,
-) -> Result<StorageRef> {
+/// The default body of [`Kernels::dropout`](crate::backend::Kernels::dropout).
+///
+/// # Errors
+/// Those of the primitives.
+pub fn dropout<P: Primitives + ?Sized>(p: &P, x: View<'_>, rate: f64, key: RandomKey) -> Result<StorageRef> {
     let e = Eager(p);
     let wide = e.wide(x)?;
     let keep = super::random(p, wide.dtype(), x.count(), Distribution::Bernoulli { p: 1.0 - rate }, key)?;

@@ -43,7 +43,11 @@ fn scores<P: Primitives + ?Sized>(e: &Eager<'_, P>, args: &AttentionArgs<'_>, x:
     Ok(scores)
 }
 
-pub(in crate::backend) fn attention<P: Primitives + ?Sized>(
+/// The default body of [`Kernels::attention`](crate::backend::Kernels::attention).
+///
+/// # Errors
+/// Those of the primitives.
+pub fn attention<P: Primitives + ?Sized>(
     p: &P,
     args: &AttentionArgs<'_>,
     save: bool,
@@ -75,7 +79,11 @@ pub(in crate::backend) fn attention<P: Primitives + ?Sized>(
     Ok((out, Some(e.finish(lse, dtype.accumulator())?)))
 }
 
-pub(in crate::backend) fn attention_backward<P: Primitives + ?Sized>(
+/// The default body of [`Kernels::attention_backward`](crate::backend::Kernels::attention_backward).
+///
+/// # Errors
+/// Those of the primitives.
+pub fn attention_backward<P: Primitives + ?Sized>(
     p: &P,
     args: &AttentionArgs<'_>,
     out: View<'_>,

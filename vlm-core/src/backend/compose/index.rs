@@ -5,7 +5,11 @@ use crate::backend::{Distribution, Primitives, RandomKey, StorageRef, View};
 use crate::shape::Dims;
 use crate::{DType, Element, Layout, Result, random as philox};
 
-pub(in crate::backend) fn concat<P: Primitives + ?Sized>(p: &P, views: &[View<'_>], dim: usize) -> Result<StorageRef> {
+/// The default body of [`Kernels::concat`](crate::backend::Kernels::concat).
+///
+/// # Errors
+/// Those of the primitives.
+pub fn concat<P: Primitives + ?Sized>(p: &P, views: &[View<'_>], dim: usize) -> Result<StorageRef> {
     let first = views[0];
     let total = views.iter().map(|v| v.shape()[dim]).sum();
     let whole = Layout::contiguous(first.shape().with(dim, total));
@@ -19,7 +23,11 @@ pub(in crate::backend) fn concat<P: Primitives + ?Sized>(p: &P, views: &[View<'_
     Ok(out)
 }
 
-pub(in crate::backend) fn random<P: Primitives + ?Sized>(
+/// The default body of [`Kernels::random`](crate::backend::Kernels::random).
+///
+/// # Errors
+/// Those of the primitives.
+pub fn random<P: Primitives + ?Sized>(
     p: &P,
     dtype: DType,
     len: usize,
@@ -34,17 +42,21 @@ pub(in crate::backend) fn random<P: Primitives + ?Sized>(
     e.finish(Value::new(exact, Dims::from_slice(&[len])), dtype)
 }
 
-pub(in crate::backend) fn embedding<P: Primitives + ?Sized>(
-    p: &P,
-    weight: View<'_>,
-    ids: View<'_>,
-) -> Result<StorageRef> {
+/// The default body of [`Kernels::embedding`](crate::backend::Kernels::embedding).
+///
+/// # Errors
+/// Those of the primitives.
+pub fn embedding<P: Primitives + ?Sized>(p: &P, weight: View<'_>, ids: View<'_>) -> Result<StorageRef> {
     let e = Eager(p);
     let flat = e.reshape(&Value::of(ids), Dims::from_slice(&[ids.count()]))?;
     p.index_select(weight, 0, flat.view())
 }
 
-pub(in crate::backend) fn topk<P: Primitives + ?Sized>(
+/// The default body of [`Kernels::topk`](crate::backend::Kernels::topk).
+///
+/// # Errors
+/// Those of the primitives.
+pub fn topk<P: Primitives + ?Sized>(
     p: &P,
     x: View<'_>,
     k: usize,

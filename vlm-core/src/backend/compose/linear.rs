@@ -5,12 +5,11 @@ use crate::backend::{BinaryOp, Primitives, QuantizedLinearArgs, StorageRef, View
 use crate::shape::Dims;
 use crate::{DType, Result};
 
-pub(in crate::backend) fn linear<P: Primitives + ?Sized>(
-    p: &P,
-    x: View<'_>,
-    w: View<'_>,
-    bias: Option<View<'_>>,
-) -> Result<StorageRef> {
+/// The default body of [`Kernels::linear`](crate::backend::Kernels::linear).
+///
+/// # Errors
+/// Those of the primitives.
+pub fn linear<P: Primitives + ?Sized>(p: &P, x: View<'_>, w: View<'_>, bias: Option<View<'_>>) -> Result<StorageRef> {
     let e = Eager(p);
     let Some(bias) = bias else {
         return p.matmul(x, Value::of(w).transpose().view());
@@ -20,10 +19,11 @@ pub(in crate::backend) fn linear<P: Primitives + ?Sized>(
     e.finish(e.add(&y, &e.wide(bias)?)?, x.dtype())
 }
 
-pub(in crate::backend) fn quantized_linear<P: Primitives + ?Sized>(
-    p: &P,
-    args: QuantizedLinearArgs<'_>,
-) -> Result<StorageRef> {
+/// The default body of [`Kernels::quantized_linear`](crate::backend::Kernels::quantized_linear).
+///
+/// # Errors
+/// Those of the primitives.
+pub fn quantized_linear<P: Primitives + ?Sized>(p: &P, args: QuantizedLinearArgs<'_>) -> Result<StorageRef> {
     let e = Eager(p);
     let x = e.wide(args.x)?;
     let (n, k) = (args.data.shape()[0], args.x.shape()[1]);

@@ -51,7 +51,11 @@ fn backward<P: Primitives + ?Sized>(
     Ok(Value::new(out, shape))
 }
 
-pub(in crate::backend) fn cross_entropy<P: Primitives + ?Sized>(
+/// The default body of [`Kernels::cross_entropy`](crate::backend::Kernels::cross_entropy).
+///
+/// # Errors
+/// Those of the primitives.
+pub fn cross_entropy<P: Primitives + ?Sized>(
     p: &P,
     logits: View<'_>,
     targets: View<'_>,
@@ -66,7 +70,11 @@ pub(in crate::backend) fn cross_entropy<P: Primitives + ?Sized>(
     Ok((e.finish(losses, wide)?, e.finish(lse, wide)?))
 }
 
-pub(in crate::backend) fn cross_entropy_backward<P: Primitives + ?Sized>(
+/// The default body of [`Kernels::cross_entropy_backward`](crate::backend::Kernels::cross_entropy_backward).
+///
+/// # Errors
+/// Those of the primitives.
+pub fn cross_entropy_backward<P: Primitives + ?Sized>(
     p: &P,
     logits: View<'_>,
     targets: View<'_>,
@@ -84,7 +92,11 @@ fn chunks(n: usize, v: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..n).step_by(each).map(move |start| (start, each.min(n - start)))
 }
 
-pub(in crate::backend) fn linear_cross_entropy<P: Primitives + ?Sized>(
+/// The default body of [`Kernels::linear_cross_entropy`](crate::backend::Kernels::linear_cross_entropy).
+///
+/// # Errors
+/// Those of the primitives.
+pub fn linear_cross_entropy<P: Primitives + ?Sized>(
     p: &P,
     x: View<'_>,
     w: View<'_>,
@@ -106,8 +118,12 @@ pub(in crate::backend) fn linear_cross_entropy<P: Primitives + ?Sized>(
     Ok((all, sums))
 }
 
+/// The default body of [`Kernels::linear_cross_entropy_backward`](crate::backend::Kernels::linear_cross_entropy_backward).
+///
+/// # Errors
+/// Those of the primitives.
 #[allow(clippy::too_many_arguments)]
-pub(in crate::backend) fn linear_cross_entropy_backward<P: Primitives + ?Sized>(
+pub fn linear_cross_entropy_backward<P: Primitives + ?Sized>(
     p: &P,
     x: View<'_>,
     w: View<'_>,

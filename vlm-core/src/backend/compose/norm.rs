@@ -30,7 +30,11 @@ fn normal_backward<P: Primitives + ?Sized>(
     e.mul(&rest, factor)
 }
 
-pub(in crate::backend) fn layer_norm<P: Primitives + ?Sized>(
+/// The default body of [`Kernels::layer_norm`](crate::backend::Kernels::layer_norm).
+///
+/// # Errors
+/// Those of the primitives.
+pub fn layer_norm<P: Primitives + ?Sized>(
     p: &P,
     x: View<'_>,
     weight: Option<View<'_>>,
@@ -48,7 +52,11 @@ pub(in crate::backend) fn layer_norm<P: Primitives + ?Sized>(
     e.finish(y, x.dtype())
 }
 
-pub(in crate::backend) fn layer_norm_backward<P: Primitives + ?Sized>(
+/// The default body of [`Kernels::layer_norm_backward`](crate::backend::Kernels::layer_norm_backward).
+///
+/// # Errors
+/// Those of the primitives.
+pub fn layer_norm_backward<P: Primitives + ?Sized>(
     p: &P,
     x: View<'_>,
     weight: Option<View<'_>>,
@@ -69,7 +77,11 @@ pub(in crate::backend) fn layer_norm_backward<P: Primitives + ?Sized>(
     Ok((dx, Some(dw), Some(db)))
 }
 
-pub(in crate::backend) fn rms_norm<P: Primitives + ?Sized>(
+/// The default body of [`Kernels::rms_norm`](crate::backend::Kernels::rms_norm).
+///
+/// # Errors
+/// Those of the primitives.
+pub fn rms_norm<P: Primitives + ?Sized>(
     p: &P,
     x: View<'_>,
     weight: Option<View<'_>>,
@@ -84,7 +96,11 @@ pub(in crate::backend) fn rms_norm<P: Primitives + ?Sized>(
     e.finish(y, x.dtype())
 }
 
-pub(in crate::backend) fn rms_norm_backward<P: Primitives + ?Sized>(
+/// The default body of [`Kernels::rms_norm_backward`](crate::backend::Kernels::rms_norm_backward).
+///
+/// # Errors
+/// Those of the primitives.
+pub fn rms_norm_backward<P: Primitives + ?Sized>(
     p: &P,
     x: View<'_>,
     weight: Option<View<'_>>,

@@ -5,7 +5,11 @@ use crate::Result;
 use crate::backend::{AdamWArgs, AdamWState, Primitives, UnaryOp};
 use crate::shape::Dims;
 
-pub(in crate::backend) fn adamw_step<P: Primitives + ?Sized>(p: &P, args: AdamWArgs<'_>) -> Result<AdamWState> {
+/// The default body of [`Kernels::adamw_step`](crate::backend::Kernels::adamw_step).
+///
+/// # Errors
+/// Those of the primitives.
+pub fn adamw_step<P: Primitives + ?Sized>(p: &P, args: AdamWArgs<'_>) -> Result<AdamWState> {
     let e = Eager(p);
     let shape = Dims::from_slice(&[args.param.len()]);
     let flat = |storage: &crate::backend::StorageRef| Value::new(storage.clone(), shape);

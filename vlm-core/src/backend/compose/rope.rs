@@ -4,7 +4,11 @@ use super::eager::{Eager, Value};
 use crate::Result;
 use crate::backend::{Primitives, RopeArgs, RopeStyle, StorageRef};
 
-pub(in crate::backend) fn rope<P: Primitives + ?Sized>(p: &P, args: RopeArgs<'_>) -> Result<StorageRef> {
+/// The default body of [`Kernels::rope`](crate::backend::Kernels::rope).
+///
+/// # Errors
+/// Those of the primitives.
+pub fn rope<P: Primitives + ?Sized>(p: &P, args: RopeArgs<'_>) -> Result<StorageRef> {
     let e = Eager(p);
     let x = e.wide(args.x)?;
     let half = args.cos.shape()[2];

@@ -12,32 +12,43 @@ fn shifted<P: Primitives + ?Sized>(e: &Eager<'_, P>, x: &Value, dim: usize) -> R
     e.sub(x, &e.reduce(ReduceOp::Max, x, &[dim])?)
 }
 
-pub(in crate::backend) fn softmax<P: Primitives + ?Sized>(p: &P, x: View<'_>, dim: usize) -> Result<StorageRef> {
+/// The default body of [`Kernels::softmax`](crate::backend::Kernels::softmax).
+///
+/// # Errors
+/// Those of the primitives.
+pub fn softmax<P: Primitives + ?Sized>(p: &P, x: View<'_>, dim: usize) -> Result<StorageRef> {
     let e = Eager(p);
     let exp = e.unary(UnaryOp::Exp, &shifted(&e, &e.wide(x)?, dim)?)?;
     e.finish(e.div(&exp, &e.sum(&exp, dim)?)?, x.dtype())
 }
 
-pub(in crate::backend) fn softmax_backward<P: Primitives + ?Sized>(
-    p: &P,
-    y: View<'_>,
-    grad: View<'_>,
-    dim: usize,
-) -> Result<StorageRef> {
+/// The default body of [`Kernels::softmax_backward`](crate::backend::Kernels::softmax_backward).
+///
+/// # Errors
+/// Those of the primitives.
+pub fn softmax_backward<P: Primitives + ?Sized>(p: &P, y: View<'_>, grad: View<'_>, dim: usize) -> Result<StorageRef> {
     let e = Eager(p);
     let (y, g) = (e.wide(y)?, e.wide(grad)?);
     let mean = e.sum(&e.mul(&y, &g)?, dim)?;
     e.finish(e.mul(&y, &e.sub(&g, &mean)?)?, grad.dtype())
 }
 
-pub(in crate::backend) fn log_softmax<P: Primitives + ?Sized>(p: &P, x: View<'_>, dim: usize) -> Result<StorageRef> {
+/// The default body of [`Kernels::log_softmax`](crate::backend::Kernels::log_softmax).
+///
+/// # Errors
+/// Those of the primitives.
+pub fn log_softmax<P: Primitives + ?Sized>(p: &P, x: View<'_>, dim: usize) -> Result<StorageRef> {
     let e = Eager(p);
     let z = shifted(&e, &e.wide(x)?, dim)?;
     let log_sum = e.unary(UnaryOp::Log, &e.sum(&e.unary(UnaryOp::Exp, &z)?, dim)?)?;
     e.finish(e.sub(&z, &log_sum)?, x.dtype())
 }
 
-pub(in crate::backend) fn log_softmax_backward<P: Primitives + ?Sized>(
+/// The default body of [`Kernels::log_softmax_backward`](crate::backend::Kernels::log_softmax_backward).
+///
+/// # Errors
+/// Those of the primitives.
+pub fn log_softmax_backward<P: Primitives + ?Sized>(
     p: &P,
     y: View<'_>,
     grad: View<'_>,
