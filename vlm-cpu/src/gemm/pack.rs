@@ -70,6 +70,7 @@ pub(super) unsafe fn panel(kernel: &Kernel, side: &Side, o0: usize, n: usize, k0
                     k_stride: side.k_stride,
                     outputs: n.saturating_sub(j).min(16),
                     elements: kc.saturating_sub(u * kernel.per_unit()).min(16 * kernel.per_unit()),
+                    ahead: 16,
                     ld: if kernel.tiled { 16 } else { cols },
                     lines: (units - u).min(16),
                 };
@@ -104,6 +105,7 @@ pub(super) unsafe fn rows(kernel: &Kernel, side: &Side, o0: usize, n: usize, k0:
                     k_stride: side.k_stride,
                     outputs: n.saturating_sub(i).min(16),
                     elements: kc.saturating_sub(u * kernel.per_unit()).min(16 * kernel.per_unit()),
+                    ahead: kernel.mr,
                     ld,
                     lines: (kernel.mr - i).min(16),
                 };
