@@ -83,6 +83,12 @@ fn to_bf16(x: f32) -> u16 {
     if x.is_nan() { (bits >> 16) as u16 | 0x40 } else { rounded }
 }
 
+/// As bf16, as results are rounded.
+#[inline(always)]
+pub(super) fn round_bf16(x: f32) -> bf16 {
+    bf16::from_bits(to_bf16(x))
+}
+
 #[inline(always)]
 unsafe fn store(row: &mut [f32], dst: *mut u8, dtype: DType, stride: isize, accumulate: bool, bias: *const f32) {
     let n = row.len();

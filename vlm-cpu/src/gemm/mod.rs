@@ -19,6 +19,7 @@ mod kernel_x86;
 mod pack;
 #[cfg(target_arch = "x86_64")]
 mod pack_avx512;
+pub mod quantized;
 mod simple;
 #[cfg(test)]
 mod tests;
@@ -133,7 +134,14 @@ unsafe impl Send for Gemm<'_> {}
 
 impl Gemm<'_> {
     /// `y[m, n] = x[m, k] · w[n, k]ᵀ`, all contiguous: a linear layer. Add a bias or a map to the result as needed.
-    pub fn linear(x: (*const u8, DType), w: (*const u8, DType), y: (*mut u8, DType), m: usize, n: usize, k: usize) -> Self {
+    pub fn linear(
+        x: (*const u8, DType),
+        w: (*const u8, DType),
+        y: (*mut u8, DType),
+        m: usize,
+        n: usize,
+        k: usize,
+    ) -> Self {
         Gemm {
             m,
             n,
@@ -160,8 +168,10 @@ impl Gemm<'_> {
 
 /// Up to this many multiplications, setting up anything costs more than plain loops.
 const TINY: usize = 8 << 10;
-/// Up to this many rows a product reads the weights as one stream.
-const GEMV_ROWS: usize = 4;
+/// Up to this many rows a product reads the weights as they stream in; tiles do as well from five rows on.
+fn gemv_rows(kernel: &Kernel) -> usize {
+    if kernel.tiled { 4 } else { gemv::MAX_ROWS }
+}
 
 /// Computes one product on the calling thread and the pool's.
 ///
@@ -187,16 +197,17 @@ pub unsafe fn gemm(isa: Isa, g: &Gemm<'_>) -> Result<()> {
             simple::tiny(isa, g);
             return Ok(());
         }
-        if gemv::takes(g, GEMV_ROWS) {
+        let kernel = Kernel::choose(isa, a.dtype, b.dtype);
+        if gemv::takes(g, gemv_rows(kernel)) {
             return gemv::product(isa, g);
         }
         if g.bias.is_none() && g.map.is_none() {
             let t = g.swapped();
-            if gemv::takes(&t, GEMV_ROWS) {
+            if gemv::takes(&t, gemv_rows(kernel)) {
                 return gemv::product(isa, &t);
             }
         }
-        driver::product(Kernel::choose(isa, a.dtype, b.dtype), g)
+        driver::product(kernel, g)
     }
 }
 

@@ -4,6 +4,7 @@
 //! rows are converted to f32 beforehand, so every weight type is multiplied in f32.
 
 mod portable;
+pub(crate) mod quantized;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -14,7 +15,7 @@ use crate::threads::parallel_for;
 use vlm_core::{DType, Result};
 
 /// The most outputs one task computes.
-const MAX_OUTPUTS: usize = 256;
+pub(crate) const MAX_OUTPUTS: usize = 256;
 /// The most rows of `a`.
 pub(crate) const MAX_ROWS: usize = 8;
 /// Below this many bytes of weights everything stays on the calling thread.
@@ -58,7 +59,7 @@ fn lanes(isa: Isa) -> usize {
 
 /// How many outputs a task computes: 16 to 128 KiB of weights, so that threads share the work evenly and yet read long
 /// stretches.
-fn outputs_per_task(n: usize, row_bytes: usize) -> usize {
+pub(crate) fn outputs_per_task(n: usize, row_bytes: usize) -> usize {
     let bytes = (n * row_bytes / 32).clamp(16 << 10, 128 << 10);
     (bytes / row_bytes.max(1)).clamp(1, MAX_OUTPUTS)
 }

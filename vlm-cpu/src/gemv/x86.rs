@@ -48,9 +48,16 @@ macro_rules! dot {
             let mut j = 0;
             // SAFETY: forwarded; rows j.. exist.
             unsafe {
-                while j + GROUP <= n {
-                    $group::<M, T, GROUP>(dot, j, out);
-                    j += GROUP;
+                // More rows of `x` leave registers for fewer rows of weights.
+                if M <= 4 {
+                    while j + GROUP <= n {
+                        $group::<M, T, GROUP>(dot, j, out);
+                        j += GROUP;
+                    }
+                }
+                while j + 2 <= n {
+                    $group::<M, T, 2>(dot, j, out);
+                    j += 2;
                 }
                 while j < n {
                     $group::<M, T, 1>(dot, j, out);
@@ -124,10 +131,9 @@ unsafe fn halves_avx512<const T: u8>(w: *const u8) -> (__m512, __m512) {
     unsafe {
         match T {
             F32 => (_mm512_loadu_ps(w.cast()), _mm512_loadu_ps(w.add(64).cast())),
-            F16 => (
-                _mm512_cvtph_ps(_mm256_loadu_si256(w.cast())),
-                _mm512_cvtph_ps(_mm256_loadu_si256(w.add(32).cast())),
-            ),
+            F16 => {
+                (_mm512_cvtph_ps(_mm256_loadu_si256(w.cast())), _mm512_cvtph_ps(_mm256_loadu_si256(w.add(32).cast())))
+            }
             _ => {
                 let both = _mm512_loadu_si512(w.cast());
                 (
@@ -168,12 +174,30 @@ fn reduce_avx2(v: __m256) -> f32 {
 }
 
 dot!(
-    dot_avx512, run_avx512, group_avx512, "avx512f,avx512bw,avx512dq,avx512vl,f16c", 16, __m512, _mm512_setzero_ps, _mm512_loadu_ps,
-    _mm512_fmadd_ps, halves_avx512, |v| _mm512_reduce_add_ps(v)
+    dot_avx512,
+    run_avx512,
+    group_avx512,
+    "avx512f,avx512bw,avx512dq,avx512vl,f16c",
+    16,
+    __m512,
+    _mm512_setzero_ps,
+    _mm512_loadu_ps,
+    _mm512_fmadd_ps,
+    halves_avx512,
+    |v| _mm512_reduce_add_ps(v)
 );
 dot!(
-    dot_avx2, run_avx2, group_avx2, "avx2,fma,f16c", 8, __m256, _mm256_setzero_ps, _mm256_loadu_ps, _mm256_fmadd_ps,
-    halves_avx2, |v| reduce_avx2(v)
+    dot_avx2,
+    run_avx2,
+    group_avx2,
+    "avx2,fma,f16c",
+    8,
+    __m256,
+    _mm256_setzero_ps,
+    _mm256_loadu_ps,
+    _mm256_fmadd_ps,
+    halves_avx2,
+    |v| reduce_avx2(v)
 );
 
 /// # Safety
