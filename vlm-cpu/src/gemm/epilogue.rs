@@ -161,8 +161,7 @@ pub(super) const MAX_BLOCK_ROWS: usize = 256;
 pub(super) unsafe fn finish_block(
     isa: Isa,
     g: &Gemm<'_>,
-    acc: *mut f32,
-    ld: usize,
+    (acc, ld): (*mut f32, usize),
     (rows, cols): (usize, usize),
     (i0, j0): (usize, usize),
     swapped: bool,

@@ -56,10 +56,8 @@ pub(crate) unsafe fn load(ptr: *const u8, dtype: DType, at: isize) -> f32 {
 pub(super) unsafe fn panel(
     kernel: &Kernel,
     side: &Side,
-    o0: usize,
-    n: usize,
-    k0: usize,
-    kc: usize,
+    (o0, n): (usize, usize),
+    (k0, kc): (usize, usize),
     cols: usize,
     dst: *mut u8,
 ) {
@@ -104,10 +102,8 @@ pub(super) unsafe fn panel(
 pub(super) unsafe fn rows(
     kernel: &Kernel,
     side: &Side,
-    o0: usize,
-    n: usize,
-    k0: usize,
-    kc: usize,
+    (o0, n): (usize, usize),
+    (k0, kc): (usize, usize),
     ld: usize,
     dst: *mut u8,
 ) {

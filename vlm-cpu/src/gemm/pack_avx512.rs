@@ -1,5 +1,7 @@
 //! Packing by blocks of 16 outputs × 16 units in registers.
 
+#![allow(clippy::needless_range_loop, reason = "indices count registers of several arrays at once")]
+
 use std::arch::x86_64::*;
 use vlm_core::DType;
 

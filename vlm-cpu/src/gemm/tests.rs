@@ -112,7 +112,7 @@ fn check(
         b: b.mat,
         c: MatMut { ptr: c.as_mut_ptr(), dtype: c_type, row_stride: rs, col_stride: cs },
         accumulate,
-        bias: with_bias.then(|| (bias.as_ptr(), dtype)),
+        bias: with_bias.then_some((bias.as_ptr(), dtype)),
         map: with_map.then_some(&negate as Map<'_>),
     };
     run(&g).unwrap();

@@ -116,9 +116,9 @@ unsafe fn dots(isa: Isa, g: &Gemm<'_>) -> Result<()> {
         // SAFETY: weight rows j0..j1 exist; `x` lives until the tasks are done; outputs j0..j1 belong to this task.
         unsafe {
             dot_rows(isa, &dot, j1 - j0, &mut out);
-            for i in 0..g.m {
+            for (i, out) in out.iter_mut().enumerate().take(g.m) {
                 let bias = if bias == 0 { std::ptr::null() } else { (bias as *const f32).add(j0) };
-                finish_row(isa, g, &mut out[i][..j1 - j0], i, j0, bias);
+                finish_row(isa, g, &mut out[..j1 - j0], i, j0, bias);
             }
         }
     };

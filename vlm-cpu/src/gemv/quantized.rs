@@ -66,6 +66,8 @@ fn plain(dot: &Dot<'_>, n: usize, row_bytes: usize, out: &mut [[f32; MAX_OUTPUTS
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
+    #![allow(clippy::needless_range_loop, reason = "indices count registers of several arrays at once")]
+
     use super::{Dot, MAX_OUTPUTS, MAX_ROWS, plain};
     use std::arch::x86_64::*;
 

@@ -1,5 +1,7 @@
 //! Dot products at the speed of memory, AVX-512 and AVX2.
 
+#![allow(clippy::needless_range_loop, reason = "indices count registers of several arrays at once")]
+
 use super::{Dot, MAX_OUTPUTS, MAX_ROWS, portable};
 use crate::gemm::Gemm;
 use std::arch::x86_64::*;
