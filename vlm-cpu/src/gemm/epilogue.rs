@@ -203,17 +203,13 @@ struct Turned(#[expect(dead_code, reason = "written and read through a pointer")
 
 /// `out[c * MAX_BLOCK_ROWS + r] = acc[r * ld + c]` for up to 16 columns.
 unsafe fn turn(isa: Isa, acc: *const f32, ld: usize, rows: usize, cols: usize, out: *mut f32) {
-    let mut r = 0;
+    let whole = if isa >= Isa::Avx512 { rows / 16 * 16 } else { 0 };
     #[cfg(target_arch = "x86_64")]
-    if isa >= Isa::Avx512 {
-        while r + 16 <= rows {
-            // SAFETY: 16 rows from `r` on, masked to `cols`; `out` has 16 rows with room for `rows`.
-            unsafe { super::pack_avx512::turn16(acc.add(r * ld), ld, cols, out.add(r), MAX_BLOCK_ROWS) };
-            r += 16;
-        }
+    for r in (0..whole).step_by(16) {
+        // SAFETY: 16 rows from `r` on, masked to `cols`; `out` has 16 rows with room for `rows`.
+        unsafe { super::pack_avx512::turn16(acc.add(r * ld), ld, cols, out.add(r), MAX_BLOCK_ROWS) };
     }
-    let _ = isa;
-    for r in r..rows {
+    for r in whole..rows {
         for c in 0..cols {
             // SAFETY: inside the block and inside `out`.
             unsafe { *out.add(c * MAX_BLOCK_ROWS + r) = *acc.add(r * ld + c) };

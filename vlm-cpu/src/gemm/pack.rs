@@ -1,6 +1,7 @@
 //! Bringing operands into the layout and type kernels read.
 
 use super::kernel::Kernel;
+#[cfg(target_arch = "x86_64")]
 use crate::cpu_features::Isa;
 use half::{bf16, f16};
 use vlm_core::DType;

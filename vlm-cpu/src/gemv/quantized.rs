@@ -22,15 +22,14 @@ pub(crate) fn dot(isa: Isa, dot: &Dot<'_>, n: usize, out: &mut [[f32; MAX_OUTPUT
     let row_bytes = if dot.four { dot.k / 2 } else { dot.k };
     assert!(dot.data.len() == n * row_bytes && dot.scales.len() == n * (dot.k / dot.group) && n <= MAX_OUTPUTS);
     assert!(dot.m <= MAX_ROWS && dot.x_stride >= dot.k && dot.x.len() >= dot.m * dot.x_stride);
-    // SAFETY: the lengths just checked cover every row; the features belong to the level.
-    unsafe {
-        match isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => x86::dot(dot, n, row_bytes, out),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => x86::plain_avx2(dot, n, row_bytes, out),
-            _ => plain(dot, n, row_bytes, out),
-        }
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the lengths just checked cover every row; the features belong to the level.
+        Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => unsafe { x86::dot(dot, n, row_bytes, out) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the features belong to the level.
+        Isa::Avx2 => unsafe { x86::plain_avx2(dot, n, row_bytes, out) },
+        _ => plain(dot, n, row_bytes, out),
     }
 }
 
