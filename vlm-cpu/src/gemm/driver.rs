@@ -137,7 +137,11 @@ impl Product<'_> {
         let mut packed = Buffer::new(panels * kernel.nr * k_padded / kernel.per_unit() * 4)?;
         let base = SendPtr(packed.as_mut_ptr());
         let each = |n: usize, task: &(dyn Fn(usize) + Sync)| {
-            if self.p.len * self.q.len * self.g.k < SERIAL { (0..n).for_each(task) } else { parallel_for(n, task) }
+            if self.p.len.saturating_mul(self.q.len).saturating_mul(self.g.k) < SERIAL {
+                (0..n).for_each(task)
+            } else {
+                parallel_for(n, task)
+            }
         };
         each(panels * k_blocks, &|t| {
             let (j, kb) = (t / k_blocks, t % k_blocks);

@@ -193,7 +193,7 @@ pub unsafe fn gemm(isa: Isa, g: &Gemm<'_>) -> Result<()> {
     }
     // SAFETY: forwarded; the level was checked by the caller.
     unsafe {
-        if m * n * k <= TINY || k == 0 {
+        if k == 0 || m.saturating_mul(n).saturating_mul(k) <= TINY {
             simple::tiny(isa, g);
             return Ok(());
         }
@@ -230,7 +230,7 @@ pub unsafe fn gemm_batched(isa: Isa, g: &Gemm<'_>, offsets: &[BatchOffset]) -> R
         // SAFETY: forwarded.
         unsafe { gemm(isa, &g) }
     };
-    let work = g.m * g.n * g.k;
+    let work = g.m.saturating_mul(g.n).saturating_mul(g.k);
     if offsets.len() == 1 || work > 16 << 20 {
         return (0..offsets.len()).try_for_each(one);
     }

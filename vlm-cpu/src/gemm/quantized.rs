@@ -49,7 +49,7 @@ impl<'a> QuantizedMat<'a> {
     /// [`ErrorKind::Shape`] when `group` is neither 32 nor 64, does not divide `k`, or a length does not match.
     pub fn new(data: &'a [u8], scales: &'a [f32], (n, k): (usize, usize), group: usize, bits: Bits) -> Result<Self> {
         let error = |message: String| Err(Error::new(ErrorKind::Shape, "quantized_linear", message));
-        if !matches!(group, 32 | 64) || k % group != 0 {
+        if !matches!(group, 32 | 64) || k == 0 || k % group != 0 {
             return error(format!("groups of {group} do not fit {k} inputs: use 32 or 64, and a multiple of it"));
         }
         let expected = n.checked_mul(bits.bytes(k));
@@ -74,12 +74,11 @@ impl<'a> QuantizedMat<'a> {
                 }
             }
             Bits::Four => {
-                for (b, (out, q)) in out.chunks_exact_mut(32).zip(row.chunks_exact(16)).enumerate() {
+                for (b, (out, q)) in out.as_chunks_mut::<32>().0.iter_mut().zip(row.as_chunks::<16>().0).enumerate() {
                     let scale = scales[b * 32 / self.group];
-                    let (low, high) = out.split_at_mut(16);
-                    for (i, &q) in q.iter().enumerate() {
-                        low[i] = (f32::from(q & 15) - 8.0) * scale;
-                        high[i] = (f32::from(q >> 4) - 8.0) * scale;
+                    for i in 0..16 {
+                        out[i] = (f32::from(q[i] & 15) - 8.0) * scale;
+                        out[16 + i] = (f32::from(q[i] >> 4) - 8.0) * scale;
                     }
                 }
             }
@@ -171,26 +170,24 @@ pub unsafe fn quantized_linear(isa: Isa, g: &Gemm<'_>, w: &QuantizedMat<'_>) -> 
     let mut scratch = Buffer::new(rows * w.k * dtype.size())?;
     for j0 in (0..w.n).step_by(rows) {
         let rows = rows.min(w.n - j0);
-        match dtype {
-            DType::BF16 => {
-                let out = &mut scratch.as_mut_slice::<bf16>()[..rows * w.k];
-                parallel_chunks_mut(out, 8 * w.k.max(1), |start, out| {
-                    let mut row = vec![0_f32; w.k];
-                    for (i, out) in out.chunks_exact_mut(w.k).enumerate() {
-                        w.dequantize(j0 + start / w.k + i, &mut row);
-                        out.iter_mut().zip(&row).for_each(|(out, &x)| *out = super::epilogue::round_bf16(x));
+        let half = dtype == DType::BF16;
+        parallel_chunks_mut(
+            &mut scratch.as_bytes_mut()[..rows * w.k * dtype.size()],
+            8 * w.k * dtype.size(),
+            |start, out| {
+                let first = j0 + start / (w.k * dtype.size());
+                // SAFETY: the level is available (caller).
+                unsafe {
+                    match isa {
+                        #[cfg(target_arch = "x86_64")]
+                        Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => fill_avx512(w, first, out, half),
+                        #[cfg(target_arch = "x86_64")]
+                        Isa::Avx2 => fill_avx2(w, first, out, half),
+                        _ => fill(w, first, out, half),
                     }
-                });
-            }
-            _ => {
-                let out = &mut scratch.as_mut_slice::<f32>()[..rows * w.k];
-                parallel_chunks_mut(out, 8 * w.k.max(1), |start, out| {
-                    for (i, out) in out.chunks_exact_mut(w.k).enumerate() {
-                        w.dequantize(j0 + start / w.k + i, out);
-                    }
-                });
-            }
-        }
+                }
+            },
+        );
         let part = Gemm {
             n: rows,
             b: Mat { ptr: scratch.as_ptr(), dtype, row_stride: 1, col_stride: w.k as isize },
@@ -203,6 +200,39 @@ pub unsafe fn quantized_linear(isa: Isa, g: &Gemm<'_>, w: &QuantizedMat<'_>) -> 
         unsafe { gemm(isa, &part)? };
     }
     Ok(())
+}
+
+/// Dequantises the rows from `first` on into `out`, as bf16 or f32.
+///
+/// # Safety
+/// None of its own: `unsafe` so that the versions with target features can be called the same way.
+#[inline(always)]
+unsafe fn fill(w: &QuantizedMat<'_>, first: usize, out: &mut [u8], half: bool) {
+    if !half {
+        for (i, out) in bytemuck::cast_slice_mut::<u8, f32>(out).chunks_exact_mut(w.k).enumerate() {
+            w.dequantize(first + i, out);
+        }
+        return;
+    }
+    let mut row = vec![0_f32; w.k];
+    for (i, out) in bytemuck::cast_slice_mut::<u8, bf16>(out).chunks_exact_mut(w.k).enumerate() {
+        w.dequantize(first + i, &mut row);
+        out.iter_mut().zip(&row).for_each(|(out, &x)| *out = super::epilogue::round_bf16(x));
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+unsafe fn fill_avx512(w: &QuantizedMat<'_>, first: usize, out: &mut [u8], half: bool) {
+    // SAFETY: forwarded.
+    unsafe { fill(w, first, out, half) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn fill_avx2(w: &QuantizedMat<'_>, first: usize, out: &mut [u8], half: bool) {
+    // SAFETY: forwarded.
+    unsafe { fill(w, first, out, half) }
 }
 
 unsafe fn stream(isa: Isa, g: &Gemm<'_>, w: &QuantizedMat<'_>) -> Result<()> {
