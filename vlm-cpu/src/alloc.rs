@@ -322,7 +322,7 @@ impl Drop for Local {
     }
 }
 
-/// A block of the class, of one up to 1/4 larger for big ones, or a fresh one from the system.
+/// An unused block of the class, or a fresh one from the system.
 #[cold]
 fn take_shared(class: usize, len: usize) -> Result<NonNull<u8>> {
     let size = class_size(class) as i64;
