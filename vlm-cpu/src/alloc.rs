@@ -103,7 +103,7 @@ impl Buffer {
     /// # Errors
     /// As [`Buffer::new`]; a size beyond the address space counts as out of memory.
     pub fn for_elements<T: bytemuck::Pod>(n: usize) -> Result<Buffer> {
-        Buffer::new(n.checked_mul(size_of::<T>()).unwrap_or(usize::MAX))
+        Buffer::new(n.saturating_mul(size_of::<T>()))
     }
 
     /// The length in bytes, as asked for.
@@ -228,8 +228,8 @@ pub fn trim() -> u64 {
         }
     });
     let mut freed = 0;
-    for class in 0..CLASSES {
-        let blocks = std::mem::take(&mut *lock(&FREE[class]));
+    for (class, list) in FREE.iter().enumerate() {
+        let blocks = std::mem::take(&mut *lock(list));
         for block in blocks {
             STATS.unused.fetch_sub(class_size(class) as i64, Ordering::Relaxed);
             freed += class_size(class) as u64;
@@ -322,7 +322,7 @@ impl Drop for Local {
     }
 }
 
-/// A block of the class, of one up to 1/4 larger for big ones, or a fresh one from the system.
+/// An unused block of the class, or a fresh one from the system.
 #[cold]
 fn take_shared(class: usize, len: usize) -> Result<NonNull<u8>> {
     let size = class_size(class) as i64;
@@ -455,10 +455,10 @@ mod tests {
         let mut last = 0;
         for class in 0..CLASSES {
             let size = class_size(class);
-            assert!(size > last && size % ALIGN == 0, "{class}: {size}");
+            assert!(size > last && size.is_multiple_of(ALIGN), "{class}: {size}");
             assert_eq!((class_of(size), class_of(last + 1)), (class, class), "{size}");
             assert!(class < 8 || size <= last + last / 8, "{class}: {size} after {last}");
-            assert!(size < HUGE || size % 4096 == 0);
+            assert!(size < HUGE || size.is_multiple_of(4096));
             last = size;
         }
         assert!(last >= MAX_BYTES);

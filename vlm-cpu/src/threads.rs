@@ -291,10 +291,11 @@ fn worker(idx: usize) {
                 work(job, idx + 1);
             }
         }
-        if POOL.active.0.fetch_sub(1, Ordering::SeqCst) == 1 && POOL.owner_waits.load(Ordering::SeqCst) {
-            if let Some(owner) = &*lock(&POOL.owner_thread) {
-                owner.unpark();
-            }
+        if POOL.active.0.fetch_sub(1, Ordering::SeqCst) == 1
+            && POOL.owner_waits.load(Ordering::SeqCst)
+            && let Some(owner) = &*lock(&POOL.owner_thread)
+        {
+            owner.unpark();
         }
     }
 }

@@ -137,7 +137,11 @@ impl Product<'_> {
         let mut packed = Buffer::new(panels * kernel.nr * k_padded / kernel.per_unit() * 4)?;
         let base = SendPtr(packed.as_mut_ptr());
         let each = |n: usize, task: &(dyn Fn(usize) + Sync)| {
-            if self.p.len * self.q.len * self.g.k < SERIAL { (0..n).for_each(task) } else { parallel_for(n, task) }
+            if self.p.len.saturating_mul(self.q.len).saturating_mul(self.g.k) < SERIAL {
+                (0..n).for_each(task)
+            } else {
+                parallel_for(n, task)
+            }
         };
         each(panels * k_blocks, &|t| {
             let (j, kb) = (t / k_blocks, t % k_blocks);
@@ -145,7 +149,9 @@ impl Product<'_> {
             let n = kernel.nr.min(self.q.len - o0);
             let kc = self.plan.kc.min(self.g.k - k0);
             // SAFETY: elements o0.. and k0.. exist; each task writes its own part of `packed`.
-            unsafe { panel(kernel, &self.q, o0, n, k0, kc, self.cols(j), base.get().add(self.panel_offset(j, k0))) };
+            unsafe {
+                panel(kernel, &self.q, (o0, n), (k0, kc), self.cols(j), base.get().add(self.panel_offset(j, k0)))
+            };
         });
         let p_blocks = self.p.len.div_ceil(task_rows);
         let tasks = p_blocks * panels.div_ceil(block_panels);
@@ -206,7 +212,7 @@ impl Product<'_> {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a tiled kernel runs only where its level was detected.
         let _tiles = if kernel.tiled { Some(unsafe { super::kernel_amx::TileConfig::load() }) } else { None };
-        let whole = in_place(kernel, p) && kc % kernel.k_align() == 0;
+        let whole = in_place(kernel, p) && kc.is_multiple_of(kernel.k_align());
         for group in 0..groups {
             let row = i0 + group * mr;
             let in_place = whole && row + mr <= p.len;
@@ -219,7 +225,7 @@ impl Product<'_> {
                 };
                 let dst = buffer.as_mut_ptr();
                 // SAFETY: rows and elements exist (the count is cut to those); the buffer has mr × stage_ld units.
-                unsafe { rows(kernel, p, row, mr.min(p.len - row), k0, kc, stage_ld, dst) };
+                unsafe { rows(kernel, p, (row, mr.min(p.len - row)), (k0, kc), stage_ld, dst) };
                 (dst.cast_const(), stage_ld * 4)
             };
             let next = p.at(row + mr, k0);
@@ -255,7 +261,7 @@ impl Product<'_> {
                 if self.direct && !direct {
                     let g = Gemm { accumulate: k0 > 0 || g.accumulate, ..**g };
                     // SAFETY: the rows and columns of the result belong to this task.
-                    unsafe { epilogue::finish_block(kernel.isa, &g, sums, nr, size, at, false, self.bias) };
+                    unsafe { epilogue::finish_block(kernel.isa, &g, (sums, nr), size, at, false, self.bias) };
                 }
             }
         }
@@ -266,7 +272,7 @@ impl Product<'_> {
                 let size = (n_rows, nr.min(self.q.len - start));
                 let at = (i0, self.q0 + start);
                 // SAFETY: the block's sums are complete; the rows and columns of the result belong to this task.
-                unsafe { epilogue::finish_block(kernel.isa, g, block, nr, size, at, self.swapped, self.bias) };
+                unsafe { epilogue::finish_block(kernel.isa, g, (block, nr), size, at, self.swapped, self.bias) };
             }
         }
         Ok(())

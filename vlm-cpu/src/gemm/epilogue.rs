@@ -83,6 +83,12 @@ fn to_bf16(x: f32) -> u16 {
     if x.is_nan() { (bits >> 16) as u16 | 0x40 } else { rounded }
 }
 
+/// As bf16, as results are rounded.
+#[inline(always)]
+pub(super) fn round_bf16(x: f32) -> bf16 {
+    bf16::from_bits(to_bf16(x))
+}
+
 #[inline(always)]
 unsafe fn store(row: &mut [f32], dst: *mut u8, dtype: DType, stride: isize, accumulate: bool, bias: *const f32) {
     let n = row.len();
@@ -155,8 +161,7 @@ pub(super) const MAX_BLOCK_ROWS: usize = 256;
 pub(super) unsafe fn finish_block(
     isa: Isa,
     g: &Gemm<'_>,
-    acc: *mut f32,
-    ld: usize,
+    (acc, ld): (*mut f32, usize),
     (rows, cols): (usize, usize),
     (i0, j0): (usize, usize),
     swapped: bool,
@@ -198,17 +203,13 @@ struct Turned(#[expect(dead_code, reason = "written and read through a pointer")
 
 /// `out[c * MAX_BLOCK_ROWS + r] = acc[r * ld + c]` for up to 16 columns.
 unsafe fn turn(isa: Isa, acc: *const f32, ld: usize, rows: usize, cols: usize, out: *mut f32) {
-    let mut r = 0;
+    let whole = if isa >= Isa::Avx512 { rows / 16 * 16 } else { 0 };
     #[cfg(target_arch = "x86_64")]
-    if isa >= Isa::Avx512 {
-        while r + 16 <= rows {
-            // SAFETY: 16 rows from `r` on, masked to `cols`; `out` has 16 rows with room for `rows`.
-            unsafe { super::pack_avx512::turn16(acc.add(r * ld), ld, cols, out.add(r), MAX_BLOCK_ROWS) };
-            r += 16;
-        }
+    for r in (0..whole).step_by(16) {
+        // SAFETY: 16 rows from `r` on, masked to `cols`; `out` has 16 rows with room for `rows`.
+        unsafe { super::pack_avx512::turn16(acc.add(r * ld), ld, cols, out.add(r), MAX_BLOCK_ROWS) };
     }
-    let _ = isa;
-    for r in r..rows {
+    for r in whole..rows {
         for c in 0..cols {
             // SAFETY: inside the block and inside `out`.
             unsafe { *out.add(c * MAX_BLOCK_ROWS + r) = *acc.add(r * ld + c) };

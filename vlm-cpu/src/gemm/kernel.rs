@@ -1,12 +1,17 @@
 //! What a register kernel is, and which one a product uses.
 
-use super::{kernel_portable, kernel_x86};
-use crate::cpu_features::{Isa, cpu};
+use super::kernel_portable;
+#[cfg(target_arch = "x86_64")]
+use super::{kernel_amx, kernel_x86};
+use crate::cpu_features::Isa;
+#[cfg(target_arch = "x86_64")]
+use crate::cpu_features::cpu;
 use vlm_core::DType;
 
 /// One register tile's work: `acc[i][j] (+)= Σ_u p[i][u] · q[u][j]`.
 ///
 /// A *unit* is four bytes along the reduced dimension: one f32, or two consecutive bf16.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "the portable kernel does not prefetch"))]
 pub(super) struct TileArgs {
     /// Units to reduce over, a multiple of the kernel's `unit_align`.
     pub units: usize,
@@ -67,10 +72,12 @@ impl Kernel {
 
     /// The kernel for operands of these types, which are f32, f16 or bf16.
     pub(super) fn choose(isa: Isa, a: DType, b: DType) -> &'static Kernel {
+        #[cfg(target_arch = "x86_64")]
         let bf16 = a == DType::BF16 && b == DType::BF16;
+        let _ = (a, b);
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Amx if bf16 => &super::kernel_amx::BF16,
+            Isa::Amx if bf16 => &kernel_amx::BF16,
             #[cfg(target_arch = "x86_64")]
             Isa::Amx | Isa::Avx512Bf16 if bf16 && cpu().fast_vdpbf16 => &kernel_x86::AVX512_BF16,
             #[cfg(target_arch = "x86_64")]

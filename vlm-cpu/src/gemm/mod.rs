@@ -19,6 +19,7 @@ mod kernel_x86;
 mod pack;
 #[cfg(target_arch = "x86_64")]
 mod pack_avx512;
+pub mod quantized;
 mod simple;
 #[cfg(test)]
 mod tests;
@@ -167,8 +168,10 @@ impl Gemm<'_> {
 
 /// Up to this many multiplications, setting up anything costs more than plain loops.
 const TINY: usize = 8 << 10;
-/// Up to this many rows a product reads the weights as one stream.
-const GEMV_ROWS: usize = 4;
+/// Up to this many rows a product reads the weights as they stream in; tiles do as well from five rows on.
+fn gemv_rows(kernel: &Kernel) -> usize {
+    if kernel.tiled { 4 } else { gemv::MAX_ROWS }
+}
 
 /// Computes one product on the calling thread and the pool's.
 ///
@@ -190,20 +193,21 @@ pub unsafe fn gemm(isa: Isa, g: &Gemm<'_>) -> Result<()> {
     }
     // SAFETY: forwarded; the level was checked by the caller.
     unsafe {
-        if m * n * k <= TINY || k == 0 {
+        if k == 0 || m.saturating_mul(n).saturating_mul(k) <= TINY {
             simple::tiny(isa, g);
             return Ok(());
         }
-        if gemv::takes(g, GEMV_ROWS) {
+        let kernel = Kernel::choose(isa, a.dtype, b.dtype);
+        if gemv::takes(g, gemv_rows(kernel)) {
             return gemv::product(isa, g);
         }
         if g.bias.is_none() && g.map.is_none() {
             let t = g.swapped();
-            if gemv::takes(&t, GEMV_ROWS) {
+            if gemv::takes(&t, gemv_rows(kernel)) {
                 return gemv::product(isa, &t);
             }
         }
-        driver::product(Kernel::choose(isa, a.dtype, b.dtype), g)
+        driver::product(kernel, g)
     }
 }
 
@@ -226,7 +230,7 @@ pub unsafe fn gemm_batched(isa: Isa, g: &Gemm<'_>, offsets: &[BatchOffset]) -> R
         // SAFETY: forwarded.
         unsafe { gemm(isa, &g) }
     };
-    let work = g.m * g.n * g.k;
+    let work = g.m.saturating_mul(g.n).saturating_mul(g.k);
     if offsets.len() == 1 || work > 16 << 20 {
         return (0..offsets.len()).try_for_each(one);
     }

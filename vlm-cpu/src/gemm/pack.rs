@@ -1,6 +1,7 @@
 //! Bringing operands into the layout and type kernels read.
 
 use super::kernel::Kernel;
+#[cfg(target_arch = "x86_64")]
 use crate::cpu_features::Isa;
 use half::{bf16, f16};
 use vlm_core::DType;
@@ -56,10 +57,8 @@ pub(crate) unsafe fn load(ptr: *const u8, dtype: DType, at: isize) -> f32 {
 pub(super) unsafe fn panel(
     kernel: &Kernel,
     side: &Side,
-    o0: usize,
-    n: usize,
-    k0: usize,
-    kc: usize,
+    (o0, n): (usize, usize),
+    (k0, kc): (usize, usize),
     cols: usize,
     dst: *mut u8,
 ) {
@@ -79,6 +78,7 @@ pub(super) unsafe fn panel(
                     k_stride: side.k_stride,
                     outputs: n.saturating_sub(j).min(16),
                     elements: kc.saturating_sub(u * kernel.per_unit()).min(16 * kernel.per_unit()),
+                    ahead: 16,
                     ld: if kernel.tiled { 16 } else { cols },
                     lines: (units - u).min(16),
                 };
@@ -103,10 +103,8 @@ pub(super) unsafe fn panel(
 pub(super) unsafe fn rows(
     kernel: &Kernel,
     side: &Side,
-    o0: usize,
-    n: usize,
-    k0: usize,
-    kc: usize,
+    (o0, n): (usize, usize),
+    (k0, kc): (usize, usize),
     ld: usize,
     dst: *mut u8,
 ) {
@@ -122,6 +120,7 @@ pub(super) unsafe fn rows(
                     k_stride: side.k_stride,
                     outputs: n.saturating_sub(i).min(16),
                     elements: kc.saturating_sub(u * kernel.per_unit()).min(16 * kernel.per_unit()),
+                    ahead: kernel.mr,
                     ld,
                     lines: (kernel.mr - i).min(16),
                 };

@@ -1,5 +1,7 @@
 //! Packing by blocks of 16 outputs × 16 units in registers.
 
+#![allow(clippy::needless_range_loop, reason = "indices count registers of several arrays at once")]
+
 use std::arch::x86_64::*;
 use vlm_core::DType;
 
@@ -15,14 +17,13 @@ pub(super) struct Block {
     pub outputs: usize,
     /// Elements along the reduction that exist: up to 16, or 32 when a unit is a pair.
     pub elements: usize,
+    /// Outputs between what is packed and what is prefetched.
+    pub ahead: usize,
     /// Units between lines of the destination.
     pub ld: usize,
     /// Lines to write.
     pub lines: usize,
 }
-
-/// Elements along a row between what is packed and what is prefetched: rows are too many for the hardware to follow.
-const AHEAD: usize = 128;
 
 /// Writes a block to `dst`, lines of 16 units: one line per unit (`by_unit`, for panels) or per output (for rows).
 ///
@@ -41,7 +42,7 @@ pub(super) unsafe fn block(b: &Block, compute: DType, by_unit: bool, dst: *mut u
             (DType::BF16, _, true) => {
                 let mask = low_bits32(b.elements);
                 for o in 0..b.outputs {
-                    _mm_prefetch::<_MM_HINT_T0>(at(o, AHEAD).cast());
+                    _mm_prefetch::<_MM_HINT_T1>(at(o + b.ahead, 0).cast());
                     v[o] = _mm512_maskz_loadu_epi16(mask, at(o, 0).cast());
                 }
             }
@@ -60,7 +61,7 @@ pub(super) unsafe fn block(b: &Block, compute: DType, by_unit: bool, dst: *mut u
             (_, dtype, true) => {
                 let mask = low_bits16(b.elements);
                 for o in 0..b.outputs {
-                    _mm_prefetch::<_MM_HINT_T0>(at(o, AHEAD).cast());
+                    _mm_prefetch::<_MM_HINT_T1>(at(o + b.ahead, 0).cast());
                     v[o] = load16(dtype, at(o, 0), mask);
                 }
             }

@@ -112,7 +112,7 @@ fn check(
         b: b.mat,
         c: MatMut { ptr: c.as_mut_ptr(), dtype: c_type, row_stride: rs, col_stride: cs },
         accumulate,
-        bias: with_bias.then(|| (bias.as_ptr(), dtype)),
+        bias: with_bias.then_some((bias.as_ptr(), dtype)),
         map: with_map.then_some(&negate as Map<'_>),
     };
     run(&g).unwrap();
@@ -229,4 +229,63 @@ fn the_safe_layer_checks_lengths_and_types() {
     linear(&[1.0; 6], &[2.0; 12], Some(&[1.0; 4]), &mut y, (2, 4, 3)).unwrap();
     assert_eq!(y, [7.0; 8]);
     assert_eq!(linear(&[true; 6], &[true; 12], None, &mut [true; 8], (2, 4, 3)).unwrap_err().kind(), ErrorKind::DType);
+}
+
+#[test]
+fn quantized_layers_compute_with_the_dequantised_weights() {
+    use quantized::{Bits, QuantizedMat, quantize, quantized_linear};
+    let mut rng = Rng(19);
+    for (bits, top) in [(Bits::Eight, 127.0), (Bits::Four, 7.0)] {
+        for (group, (m, n, k), dtype) in [
+            (32, (1, 37, 96), DType::F32),
+            (64, (3, 130, 640), DType::BF16),
+            (32, (4, 9, 32), DType::F16),
+            (64, (9, 70, 192), DType::BF16),
+            (32, (33, 50, 128), DType::F32),
+        ] {
+            let mut value = |n: usize| (0..n).map(|_| rng.below(17) as f32 * 0.125 - 1.0).collect::<Vec<f32>>();
+            let (w, x, bias) = (value(n * k), value(m * k), value(n));
+            let mat = Mat { ptr: w.as_ptr().cast(), dtype: DType::F32, row_stride: k as isize, col_stride: 1 };
+            // SAFETY: `w` has n x k elements.
+            let (data, scales) = unsafe { quantize(mat, (n, k), group, bits) }.unwrap();
+            let q = QuantizedMat::new(&data, &scales, (n, k), group, bits).unwrap();
+            let mut bytes = Vec::new();
+            for &x in &x {
+                store(f64::from(x), dtype, &mut bytes);
+            }
+            let weight = |j: usize, l: usize| {
+                let scale = scales[j * (k / group) + l / group];
+                let q = match bits {
+                    Bits::Eight => i32::from(data[j * k + l] as i8),
+                    Bits::Four => i32::from(data[j * k / 2 + l / 32 * 16 + l % 16] >> (l % 32 / 16 * 4) & 15) - 8,
+                };
+                assert!((q as f32 * scale - w[j * k + l]).abs() <= 1.0 / top * 0.51);
+                f64::from(scale) * f64::from(q)
+            };
+            for isa in Isa::available() {
+                let mut y = vec![0_f32; m * n];
+                let mut g = Gemm::linear(
+                    (bytes.as_ptr(), dtype),
+                    (bytes.as_ptr(), dtype),
+                    (y.as_mut_ptr().cast(), DType::F32),
+                    m,
+                    n,
+                    k,
+                );
+                g.bias = Some((bias.as_ptr().cast(), DType::F32));
+                // SAFETY: operands are as large as the shapes say; the level is available.
+                unsafe { quantized_linear(isa, &g, &q).unwrap() };
+                for (e, &got) in y.iter().enumerate() {
+                    let (i, j) = (e / n, e % n);
+                    let want: f64 =
+                        (0..k).map(|l| f64::from(x[i * k + l]) * weight(j, l)).sum::<f64>() + f64::from(bias[j]);
+                    // Products of more than a few bf16 rows round the weights to bf16 first.
+                    let slack = if dtype == DType::BF16 && m > 4 { 4e-3 * (k as f64).sqrt() } else { 1e-4 };
+                    assert!((f64::from(got) - want).abs() < slack, "{isa} {bits:?} {m}x{n}x{k} {e}: {got}, not {want}");
+                }
+            }
+        }
+    }
+    let e = QuantizedMat::new(&[0; 60], &[0.0; 2], (2, 30), 32, Bits::Eight).unwrap_err();
+    assert!(e.kind() == ErrorKind::Shape && e.to_string().contains("groups of 32 do not fit 30"), "{e}");
 }

@@ -4,17 +4,18 @@
 //! rows are converted to f32 beforehand, so every weight type is multiplied in f32.
 
 mod portable;
+pub(crate) mod quantized;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 use crate::alloc::Buffer;
 use crate::cpu_features::Isa;
-use crate::gemm::{Gemm, bias_f32, finish_row, load};
+use crate::gemm::{Gemm, Mat, bias_f32, finish_row, load};
 use crate::threads::parallel_for;
-use vlm_core::Result;
+use vlm_core::{DType, Result};
 
 /// The most outputs one task computes.
-const MAX_OUTPUTS: usize = 256;
+pub(crate) const MAX_OUTPUTS: usize = 256;
 /// The most rows of `a`.
 pub(crate) const MAX_ROWS: usize = 8;
 /// Below this many bytes of weights everything stays on the calling thread.
@@ -38,25 +39,14 @@ pub(crate) unsafe fn product(isa: Isa, g: &Gemm<'_>) -> Result<()> {
 pub(crate) struct Dot {
     /// First weight row of the task.
     pub w: *const u8,
-    pub dtype: vlm_core::DType,
+    pub dtype: DType,
     /// Bytes between weight rows.
     pub row_bytes: isize,
     pub k: usize,
-    /// `m` rows of f32, `x_stride` apart, zero from `k` on, in the order [`order`] says.
+    /// `m` rows of f32, `x_stride` apart, zero from `k` on, in the order of [`rows_f32`].
     pub x: *const f32,
     pub x_stride: usize,
     pub m: usize,
-}
-
-/// Where element `l` of a row of `x` is kept. Two neighbouring bf16 come out of one 32-bit lane, so each block of two
-/// vectors holds first the even elements, then the odd ones.
-fn order(isa: Isa, dtype: vlm_core::DType, l: usize) -> usize {
-    let lanes = lanes(isa);
-    if dtype == vlm_core::DType::BF16 && lanes > 1 {
-        l / (2 * lanes) * (2 * lanes) + l % 2 * lanes + l % (2 * lanes) / 2
-    } else {
-        l
-    }
 }
 
 fn lanes(isa: Isa) -> usize {
@@ -69,21 +59,36 @@ fn lanes(isa: Isa) -> usize {
 
 /// How many outputs a task computes: 16 to 128 KiB of weights, so that threads share the work evenly and yet read long
 /// stretches.
-fn outputs_per_task(n: usize, row_bytes: usize) -> usize {
+pub(crate) fn outputs_per_task(n: usize, row_bytes: usize) -> usize {
     let bytes = (n * row_bytes / 32).clamp(16 << 10, 128 << 10);
     (bytes / row_bytes.max(1)).clamp(1, MAX_OUTPUTS)
 }
 
-/// `x` as f32 in the order kernels want.
-pub(crate) unsafe fn rows_f32(isa: Isa, g: &Gemm<'_>, dtype: vlm_core::DType) -> Result<(Buffer, usize)> {
-    let stride = g.k.next_multiple_of(64);
-    let mut buffer = Buffer::zeroed(g.m * stride * 4)?;
-    let x = buffer.as_mut_slice::<f32>();
-    for i in 0..g.m {
-        for l in 0..g.k {
-            let at = i as isize * g.a.row_stride + l as isize * g.a.col_stride;
-            // SAFETY: an element of `a` (caller).
-            x[i * stride + order(isa, dtype, l)] = unsafe { load(g.a.ptr, g.a.dtype, at) };
+/// The rows of `a` as f32, in the order kernels for weights of type `dtype` want. Two neighbouring bf16 come out of
+/// one 32-bit lane, so for those each block of two vectors holds first the even elements, then the odd ones.
+pub(crate) unsafe fn rows_f32(isa: Isa, a: Mat, m: usize, k: usize, dtype: DType) -> Result<(Buffer, usize)> {
+    let stride = k.next_multiple_of(64);
+    let mut buffer = Buffer::for_elements::<f32>(m * stride)?;
+    let pairs = dtype == DType::BF16 && isa > Isa::Portable;
+    let lanes = lanes(isa);
+    for (i, row) in buffer.as_mut_slice::<f32>().chunks_exact_mut(stride).enumerate() {
+        row[k..].fill(0.0);
+        let at = |l: usize| {
+            // SAFETY: element (i, l) of `a` (caller).
+            unsafe { load(a.ptr, a.dtype, i as isize * a.row_stride + l as isize * a.col_stride) }
+        };
+        if !pairs {
+            row[..k].iter_mut().enumerate().for_each(|(l, x)| *x = at(l));
+            continue;
+        }
+        for (block, x) in row.chunks_exact_mut(2 * lanes).enumerate() {
+            let (even, odd) = x.split_at_mut(lanes);
+            let start = block * 2 * lanes;
+            for (h, (even, odd)) in even.iter_mut().zip(odd).enumerate() {
+                let l = start + 2 * h;
+                *even = if l < k { at(l) } else { 0.0 };
+                *odd = if l + 1 < k { at(l + 1) } else { 0.0 };
+            }
         }
     }
     Ok((buffer, stride))
@@ -91,7 +96,7 @@ pub(crate) unsafe fn rows_f32(isa: Isa, g: &Gemm<'_>, dtype: vlm_core::DType) ->
 
 unsafe fn dots(isa: Isa, g: &Gemm<'_>) -> Result<()> {
     // SAFETY: forwarded.
-    let ((x, x_stride), (_bias_memory, bias)) = unsafe { (rows_f32(isa, g, g.b.dtype)?, bias_f32(g)?) };
+    let ((x, x_stride), (_bias_memory, bias)) = unsafe { (rows_f32(isa, g.a, g.m, g.k, g.b.dtype)?, bias_f32(g)?) };
     let x = x.as_ptr() as usize;
     let bias = bias as usize;
     let row_bytes = g.b.col_stride * g.b.dtype.size() as isize;
@@ -111,9 +116,9 @@ unsafe fn dots(isa: Isa, g: &Gemm<'_>) -> Result<()> {
         // SAFETY: weight rows j0..j1 exist; `x` lives until the tasks are done; outputs j0..j1 belong to this task.
         unsafe {
             dot_rows(isa, &dot, j1 - j0, &mut out);
-            for i in 0..g.m {
+            for (i, out) in out.iter_mut().enumerate().take(g.m) {
                 let bias = if bias == 0 { std::ptr::null() } else { (bias as *const f32).add(j0) };
-                finish_row(isa, g, &mut out[i][..j1 - j0], i, j0, bias);
+                finish_row(isa, g, &mut out[..j1 - j0], i, j0, bias);
             }
         }
     };

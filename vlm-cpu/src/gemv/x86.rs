@@ -1,5 +1,7 @@
 //! Dot products at the speed of memory, AVX-512 and AVX2.
 
+#![allow(clippy::needless_range_loop, reason = "indices count registers of several arrays at once")]
+
 use super::{Dot, MAX_OUTPUTS, MAX_ROWS, portable};
 use crate::gemm::Gemm;
 use std::arch::x86_64::*;
@@ -9,12 +11,13 @@ const F32: u8 = 0;
 const F16: u8 = 1;
 const BF16: u8 = 2;
 
-/// Bytes between what is multiplied and what is prefetched.
-const AHEAD: usize = 1024;
+/// Weight rows read side by side. While a group is multiplied, the next one is prefetched, line by line: several
+/// streams at once keep more of the memory's banks busy than one does (measured 30 to 40 GB/s against 25 to 30).
+const GROUP: usize = 4;
 
 macro_rules! dot {
-    ($dot:ident, $run:ident, $features:literal, $lanes:literal, $vec:ty, $zero:ident, $load_ps:ident, $fma:ident,
-     $add:ident, $halves:ident, $reduce:expr) => {
+    ($dot:ident, $run:ident, $group:ident, $features:literal, $lanes:literal, $vec:ty, $zero:ident, $load_ps:ident, $fma:ident,
+     $halves:ident, $reduce:expr) => {
         /// # Safety
         /// The features are available; pointers are valid as [`Dot`] says.
         pub(super) unsafe fn $dot(dot: &Dot, n: usize, out: &mut [[f32; MAX_OUTPUTS]; MAX_ROWS]) {
@@ -44,46 +47,78 @@ macro_rules! dot {
 
         #[target_feature(enable = $features)]
         unsafe fn $run<const M: usize, const T: u8>(dot: &Dot, n: usize, out: &mut [[f32; MAX_OUTPUTS]; MAX_ROWS]) {
+            let mut j = 0;
+            // SAFETY: forwarded; rows j.. exist.
+            unsafe {
+                // More rows of `x` leave registers for fewer rows of weights.
+                if M <= 4 {
+                    while j + GROUP <= n {
+                        $group::<M, T, GROUP>(dot, j, out);
+                        j += GROUP;
+                    }
+                }
+                while j + 2 <= n {
+                    $group::<M, T, 2>(dot, j, out);
+                    j += 2;
+                }
+                while j < n {
+                    $group::<M, T, 1>(dot, j, out);
+                    j += 1;
+                }
+            }
+        }
+
+        /// `R` weight rows from `j` on. The order of each row's sum does not depend on `R`.
+        #[inline]
+        #[target_feature(enable = $features)]
+        unsafe fn $group<const M: usize, const T: u8, const R: usize>(
+            dot: &Dot,
+            j: usize,
+            out: &mut [[f32; MAX_OUTPUTS]; MAX_ROWS],
+        ) {
             const BLOCK: usize = 2 * $lanes;
             let size = if T == F32 { 4 } else { 2 };
             let blocks = dot.k / BLOCK;
             let tail = dot.k % BLOCK;
-            for j in 0..n {
-                let w = dot.w.wrapping_offset(j as isize * dot.row_bytes);
-                let mut acc = [[$zero(); 4]; M];
-                // SAFETY: `k` elements of the weight row; rows of `x` are padded to whole blocks. Prefetches touch no
-                // memory architecturally.
-                unsafe {
-                    let step = |w: *const u8, at: usize, pair: usize, acc: &mut [[$vec; 4]; M]| {
-                        let (w0, w1) = $halves::<T>(w);
+            let w = dot.w.wrapping_offset(j as isize * dot.row_bytes);
+            let row = |r: usize, at: usize| w.wrapping_offset(r as isize * dot.row_bytes).wrapping_add(at);
+            let next = dot.row_bytes * GROUP as isize;
+            let mut acc = [[$zero(); M]; R];
+            // SAFETY: `k` elements of R weight rows; rows of `x` are padded to whole blocks. Prefetches touch no memory
+            // architecturally.
+            unsafe {
+                for b in 0..blocks {
+                    let mut x = [[$zero(); 2]; M];
+                    for i in 0..M {
+                        let at = dot.x.add(i * dot.x_stride + b * BLOCK);
+                        x[i] = [$load_ps(at), $load_ps(at.add($lanes))];
+                    }
+                    for r in 0..R {
+                        let here = row(r, b * BLOCK * size);
+                        for line in (0..BLOCK * size).step_by(64) {
+                            _mm_prefetch::<_MM_HINT_T1>(here.wrapping_offset(next).wrapping_add(line).cast());
+                        }
+                        let (w0, w1) = $halves::<T>(here);
                         for i in 0..M {
-                            let x = dot.x.add(i * dot.x_stride + at);
-                            acc[i][pair] = $fma(w0, $load_ps(x), acc[i][pair]);
-                            acc[i][pair + 1] = $fma(w1, $load_ps(x.add($lanes)), acc[i][pair + 1]);
+                            acc[r][i] = $fma(w1, x[i][1], $fma(w0, x[i][0], acc[r][i]));
                         }
-                    };
-                    let mut b = 0;
-                    while b + 2 <= blocks {
-                        let here = w.add(b * BLOCK * size);
-                        for line in (0..2 * BLOCK * size).step_by(64) {
-                            _mm_prefetch::<_MM_HINT_T0>(here.wrapping_add(AHEAD + line).cast());
-                        }
-                        step(here, b * BLOCK, 0, &mut acc);
-                        step(here.add(BLOCK * size), (b + 1) * BLOCK, 2, &mut acc);
-                        b += 2;
-                    }
-                    if b < blocks {
-                        step(w.add(b * BLOCK * size), b * BLOCK, 0, &mut acc);
-                    }
-                    if tail > 0 {
-                        let mut rest = [0_u8; BLOCK * 4];
-                        std::ptr::copy_nonoverlapping(w.add(blocks * BLOCK * size), rest.as_mut_ptr(), tail * size);
-                        step(rest.as_ptr(), blocks * BLOCK, 2, &mut acc);
                     }
                 }
+                if tail > 0 {
+                    for r in 0..R {
+                        let mut rest = [0_u8; BLOCK * 4];
+                        std::ptr::copy_nonoverlapping(row(r, blocks * BLOCK * size), rest.as_mut_ptr(), tail * size);
+                        let (w0, w1) = $halves::<T>(rest.as_ptr());
+                        for i in 0..M {
+                            let at = dot.x.add(i * dot.x_stride + blocks * BLOCK);
+                            acc[r][i] = $fma(w1, $load_ps(at.add($lanes)), $fma(w0, $load_ps(at), acc[r][i]));
+                        }
+                    }
+                }
+            }
+            for r in 0..R {
                 for i in 0..M {
-                    let sum = $add($add(acc[i][0], acc[i][2]), $add(acc[i][1], acc[i][3]));
-                    out[i][j] = $reduce(sum);
+                    out[i][j + r] = $reduce(acc[r][i]);
                 }
             }
         }
@@ -143,26 +178,26 @@ fn reduce_avx2(v: __m256) -> f32 {
 dot!(
     dot_avx512,
     run_avx512,
+    group_avx512,
     "avx512f,avx512bw,avx512dq,avx512vl,f16c",
     16,
     __m512,
     _mm512_setzero_ps,
     _mm512_loadu_ps,
     _mm512_fmadd_ps,
-    _mm512_add_ps,
     halves_avx512,
     |v| _mm512_reduce_add_ps(v)
 );
 dot!(
     dot_avx2,
     run_avx2,
+    group_avx2,
     "avx2,fma,f16c",
     8,
     __m256,
     _mm256_setzero_ps,
     _mm256_loadu_ps,
     _mm256_fmadd_ps,
-    _mm256_add_ps,
     halves_avx2,
     |v| reduce_avx2(v)
 );
