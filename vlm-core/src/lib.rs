@@ -7,6 +7,7 @@ pub mod dtype;
 pub mod error;
 pub mod layout;
 pub mod lora;
+pub mod models;
 pub mod nn;
 pub mod random;
 pub mod shape;

@@ -58,6 +58,7 @@ macro_rules! for_each_operation {
         }
     };
 }
+#[allow(unused_imports)]
 pub(crate) use for_each_operation;
 
 macro_rules! op_kind {

@@ -4,10 +4,30 @@
 //! parameter from a [`ParameterSource`]: files, or an initialiser. It registers every parameter and every module that
 //! others must find by name, linear layers above all: adapters attach to them there.
 
+mod activation;
+mod attention;
 mod builder;
+mod embedding;
+mod kv_cache;
 mod linear;
+mod loss;
+mod mlp;
+mod names;
+mod norm;
 mod parameter;
+mod patches;
+mod rope;
 
+pub use activation::Activation;
+pub use attention::{AttentionConfig, SelfAttention};
 pub use builder::{Builder, Init, Initializer, ModuleRef, Modules, ParameterSource};
+pub use embedding::Embedding;
+pub use kv_cache::KvCache;
 pub use linear::{Linear, LinearAdapter};
+pub use loss::{LossSum, causal_lm_loss};
+pub use mlp::{GatedMlp, Mlp};
+pub use names::ModuleNames;
+pub use norm::{LayerNorm, RmsNorm};
 pub use parameter::{Param, Parameter};
+pub use patches::PatchEmbedding;
+pub use rope::Rope;

@@ -1,8 +1,17 @@
 //! The keys that modules such as dropout draw, one after the other, on each thread.
 
-use super::{RandomKey, StreamState};
+use super::RandomKey;
 use std::cell::Cell;
 use std::marker::PhantomData;
+
+/// Where the thread's sequence of keys stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamState {
+    /// The seed.
+    pub seed: u64,
+    /// The next stream.
+    pub stream: u64,
+}
 
 thread_local! {
     static STATE: Cell<StreamState> = const { Cell::new(StreamState { seed: 0, stream: 0 }) };

@@ -1,0 +1,78 @@
+//! Configuration of the vision transformer.
+
+use crate::Result;
+use crate::models::Limits;
+use crate::nn::Activation;
+use serde::{Deserialize, Serialize};
+
+/// `vision_config` of CLIP models, with transformers' defaults.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct ClipVisionConfig {
+    pub model_type: String,
+    pub hidden_size: usize,
+    pub intermediate_size: usize,
+    pub projection_dim: usize,
+    pub num_hidden_layers: usize,
+    pub num_attention_heads: usize,
+    pub num_channels: usize,
+    pub image_size: usize,
+    pub patch_size: usize,
+    pub hidden_act: Activation,
+    pub layer_norm_eps: f64,
+    pub initializer_range: f64,
+}
+
+impl Default for ClipVisionConfig {
+    fn default() -> Self {
+        ClipVisionConfig {
+            model_type: "clip_vision_model".to_owned(),
+            hidden_size: 768,
+            intermediate_size: 3072,
+            projection_dim: 512,
+            num_hidden_layers: 12,
+            num_attention_heads: 12,
+            num_channels: 3,
+            image_size: 224,
+            patch_size: 32,
+            hidden_act: Activation::QuickGelu,
+            layer_norm_eps: 1e-5,
+            initializer_range: 0.02,
+        }
+    }
+}
+
+impl ClipVisionConfig {
+    /// Checks the values.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) naming the field.
+    pub fn check(&self) -> Result<()> {
+        const S: &str = "vision_config";
+        Limits::sizes(
+            S,
+            &[
+                ("hidden_size", self.hidden_size, 1 << 16),
+                ("intermediate_size", self.intermediate_size, 1 << 20),
+                ("num_hidden_layers", self.num_hidden_layers, 1024),
+                ("num_attention_heads", self.num_attention_heads, 1024),
+                ("num_channels", self.num_channels, 16),
+                ("image_size", self.image_size, 1 << 14),
+                ("patch_size", self.patch_size, 1 << 10),
+            ],
+        )?;
+        let (hidden, heads) = (("hidden_size", self.hidden_size), ("num_attention_heads", self.num_attention_heads));
+        Limits::multiple(S, hidden, heads)?;
+        Limits::positive(S, "layer_norm_eps", self.layer_norm_eps)?;
+        if self.patch_size > self.image_size {
+            return Limits::multiple(S, ("image_size", self.image_size), ("patch_size", self.patch_size));
+        }
+        Ok(())
+    }
+
+    /// Number of patches of a picture.
+    pub fn patches(&self) -> usize {
+        (self.image_size / self.patch_size).pow(2)
+    }
+}

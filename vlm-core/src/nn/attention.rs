@@ -1,0 +1,80 @@
+//! Self-attention with grouped queries.
+
+use super::{Builder, KvCache, Linear};
+use crate::backend::RopeStyle;
+use crate::tensor::{AttentionOptions, RopeTables};
+use crate::{Result, Tensor};
+use std::sync::Arc;
+
+/// The sizes and names of a [`SelfAttention`].
+#[derive(Clone, Copy, Debug)]
+pub struct AttentionConfig {
+    /// Size of input and output.
+    pub hidden: usize,
+    /// Number of query heads.
+    pub heads: usize,
+    /// Number of key and value heads.
+    pub kv_heads: usize,
+    /// Size of a head.
+    pub head_dim: usize,
+    /// Whether `q_proj`, `k_proj` and `v_proj` have biases.
+    pub qkv_bias: bool,
+    /// Whether the output projection has one.
+    pub out_bias: bool,
+    /// The name of the output projection: `o_proj` or `out_proj`.
+    pub out_name: &'static str,
+    /// Standard deviation of new weights.
+    pub std: f64,
+}
+
+/// `q_proj`, `k_proj`, `v_proj`, attention, output projection.
+#[derive(Debug)]
+pub struct SelfAttention {
+    q: Arc<Linear>,
+    k: Arc<Linear>,
+    v: Arc<Linear>,
+    out: Arc<Linear>,
+    config: AttentionConfig,
+}
+
+impl SelfAttention {
+    /// Builds the four projections at the builder's path.
+    ///
+    /// # Errors
+    /// Those of the source.
+    pub fn new(b: &Builder, c: AttentionConfig) -> Result<Self> {
+        let project =
+            |name: &str, heads: usize| Linear::new(&b.at(name), c.hidden, heads * c.head_dim, c.qkv_bias, c.std);
+        let (q, k, v) = (project("q_proj", c.heads)?, project("k_proj", c.kv_heads)?, project("v_proj", c.kv_heads)?);
+        let out = Linear::new(&b.at(c.out_name), c.heads * c.head_dim, c.hidden, c.out_bias, c.std)?;
+        Ok(SelfAttention { q, k, v, out, config: c })
+    }
+
+    /// `[b, s, hidden] -> [b, s, hidden]`. With a cache, `x` are new tokens behind those in it, of layer `layer`.
+    ///
+    /// # Errors
+    /// Those of its operations.
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        rope: Option<&RopeTables>,
+        options: &AttentionOptions,
+        cache: Option<(&mut KvCache, usize)>,
+    ) -> Result<Tensor> {
+        let [b, s, _] = x.dims()?;
+        let c = &self.config;
+        let heads = |y: Tensor, n: usize| y.reshape([b, s, n, c.head_dim])?.transpose(1, 2);
+        let mut q = heads(self.q.forward(x)?, c.heads)?;
+        let mut k = heads(self.k.forward(x)?, c.kv_heads)?;
+        let mut v = heads(self.v.forward(x)?, c.kv_heads)?;
+        if let Some(tables) = rope {
+            q = q.rope(tables, RopeStyle::Half)?;
+            k = k.rope(tables, RopeStyle::Half)?;
+        }
+        if let Some((cache, layer)) = cache {
+            (k, v) = cache.append(layer, &k, &v)?;
+        }
+        let y = q.scaled_dot_product_attention(&k, &v, options)?;
+        self.out.forward(&y.transpose(1, 2)?.reshape([b, s, c.heads * c.head_dim])?)
+    }
+}

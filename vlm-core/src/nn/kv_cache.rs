@@ -1,0 +1,92 @@
+//! Keys and values of tokens already seen.
+
+use crate::{DType, Device, Error, ErrorKind, Result, Tensor};
+
+/// The keys and values of every layer, written in place as tokens come.
+///
+/// Room grows by doubling up to `max_len` tokens.
+#[derive(Debug)]
+pub struct KvCache {
+    layers: Vec<Option<(Tensor, Tensor)>>,
+    len: usize,
+    max_len: usize,
+}
+
+impl KvCache {
+    /// An empty cache for `layers` layers and at most `max_len` tokens.
+    pub fn new(layers: usize, max_len: usize) -> Self {
+        KvCache { layers: (0..layers).map(|_| None).collect(), len: 0, max_len }
+    }
+
+    /// Number of tokens in it.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Forgets all tokens from `len` on, without giving up the room.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
+    /// Checks that `new` more tokens fit.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] naming both numbers.
+    pub fn reserve(&self, new: usize) -> Result<()> {
+        let (total, max) = (self.len + new, self.max_len);
+        if total <= max {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Config,
+            "kv cache",
+            format!("{total} tokens are more than the {max} there is room for"),
+        )
+        .hint("shorten the prompt or ask for fewer new tokens"))
+    }
+
+    /// Writes keys and values `[b, h, s, d]` of new tokens behind those of layer `layer` and returns all of them.
+    ///
+    /// # Errors
+    /// Those of [`KvCache::reserve`] and of the device.
+    pub fn append(&mut self, layer: usize, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
+        let new = k.size(2)?;
+        self.reserve(new)?;
+        let (start, end) = (self.len, self.len + new);
+        let slot = &mut self.layers[layer];
+        let fits = slot.as_ref().is_some_and(|(k, _)| k.shape()[2] >= end);
+        let (keys, values) = match slot.take() {
+            Some(held) if fits => held,
+            held => {
+                let room = end.next_power_of_two().max(64).min(self.max_len);
+                let grow = |old: Option<&Tensor>, like: &Tensor| -> Result<Tensor> {
+                    let wide = room_like(like, room, like.dtype(), like.device())?;
+                    match old {
+                        Some(old) if start > 0 => wide.write_slice(2, 0, &old.narrow(2, 0, start)?),
+                        _ => Ok(wide),
+                    }
+                };
+                let (old_k, old_v) = held.as_ref().map_or((None, None), |(k, v)| (Some(k), Some(v)));
+                (grow(old_k, k)?, grow(old_v, v)?)
+            }
+        };
+        let (keys, values) = (keys.write_slice(2, start, k)?, values.write_slice(2, start, v)?);
+        let seen = (keys.narrow(2, 0, end)?, values.narrow(2, 0, end)?);
+        *slot = Some((keys, values));
+        Ok(seen)
+    }
+
+    /// Counts `new` tokens, after every layer has appended them.
+    pub fn advance(&mut self, new: usize) {
+        self.len += new;
+    }
+}
+
+fn room_like(x: &Tensor, room: usize, dtype: DType, device: &Device) -> Result<Tensor> {
+    Tensor::zeros(x.shape().with(2, room), dtype, device)
+}

@@ -1,0 +1,174 @@
+//! AdamW.
+
+use super::{Optimizer, bad_state};
+use crate::backend::{AdamWArgs, StorageRef};
+use crate::nn::Param;
+use crate::{DType, Result, Shape, Tensor};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Settings of [`AdamW`], with PyTorch's names and defaults.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdamWOptions {
+    /// Decay rates of the first and second moment.
+    pub betas: (f64, f64),
+    /// Added to the denominator.
+    pub eps: f64,
+    /// Decoupled weight decay, of parameters of rank 2 and more only if `decay_matrices_only`.
+    pub weight_decay: f64,
+    /// Leaves biases and norms without decay, as Hugging Face's trainer does.
+    pub decay_matrices_only: bool,
+}
+
+impl Default for AdamWOptions {
+    fn default() -> Self {
+        AdamWOptions { betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.01, decay_matrices_only: false }
+    }
+}
+
+/// AdamW (Loshchilov and Hutter 2019) in PyTorch's order of operations. Moments are `f32` whatever the parameter's type,
+/// and half-float parameters have an `f32` twin, so that small steps are not rounded away.
+#[derive(Debug)]
+pub struct AdamW {
+    options: AdamWOptions,
+    steps: u64,
+    state: BTreeMap<String, Slot>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    shape: Shape,
+    device: crate::Device,
+    /// Steps of this parameter: fewer than the optimizer's if it had no gradient in some.
+    steps: u64,
+    /// `None` only while a step is under way.
+    held: Option<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    master: Option<StorageRef>,
+    exp_avg: StorageRef,
+    exp_avg_sq: StorageRef,
+}
+
+impl AdamW {
+    /// An optimizer without history.
+    pub fn new(options: AdamWOptions) -> Self {
+        AdamW { options, steps: 0, state: BTreeMap::new() }
+    }
+
+    fn slot(&mut self, param: &Param) -> Result<&mut Slot> {
+        if !self.state.contains_key(param.name()) {
+            let value = param.tensor()?;
+            let moments = if value.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+            let zeros = || Tensor::zeros(value.shape(), moments, value.device())?.into_storage();
+            let half = matches!(value.dtype(), DType::F16 | DType::BF16);
+            let master = half.then(|| value.detach().to_dtype(DType::F32)?.into_storage()).transpose()?;
+            let held = Some(Held { master, exp_avg: zeros()?, exp_avg_sq: zeros()? });
+            let slot = Slot { shape: *value.shape(), device: value.device().clone(), steps: 0, held };
+            self.state.insert(param.name().to_owned(), slot);
+        }
+        Ok(self.state.get_mut(param.name()).unwrap_or_else(|| unreachable!("it was just inserted")))
+    }
+}
+
+impl Optimizer for AdamW {
+    fn step(&mut self, params: &[Param], grads: &[Option<Tensor>], lr: f64, grad_scale: f64) -> Result<()> {
+        let options = self.options.clone();
+        for (param, grad) in params.iter().zip(grads) {
+            let Some(grad) = grad else { continue };
+            let slot = self.slot(param)?;
+            let Held { master, exp_avg, exp_avg_sq } = slot
+                .held
+                .take()
+                .ok_or_else(|| bad_state(format!("the state of {} was lost when a step failed", param.name())))?;
+            slot.steps += 1;
+            let step = slot.steps;
+            let decays = !options.decay_matrices_only || param.shape().rank() >= 2;
+            let held = param.update(|storage| {
+                let done = grad.device().kernels().adamw_step(AdamWArgs {
+                    param: storage,
+                    master,
+                    exp_avg,
+                    exp_avg_sq,
+                    grad: grad.view(),
+                    lr,
+                    beta1: options.betas.0,
+                    beta2: options.betas.1,
+                    eps: options.eps,
+                    weight_decay: if decays { options.weight_decay } else { 0.0 },
+                    step,
+                    grad_scale,
+                })?;
+                let held = Held { master: done.master, exp_avg: done.exp_avg, exp_avg_sq: done.exp_avg_sq };
+                Ok((done.param, held))
+            })?;
+            slot.held = Some(held);
+        }
+        self.steps += 1;
+        Ok(())
+    }
+
+    fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    fn state(&self) -> Result<BTreeMap<String, Tensor>> {
+        let mut out = BTreeMap::new();
+        for (name, slot) in &self.state {
+            let Some(held) = &slot.held else {
+                return Err(bad_state(format!("the state of {name} was lost when a step failed")));
+            };
+            let mut put = |what: &str, storage: &StorageRef| {
+                let tensor = Tensor::from_storage(storage.clone(), slot.shape, &slot.device);
+                out.insert(format!("{name}.{what}"), tensor);
+            };
+            put("exp_avg", &held.exp_avg);
+            put("exp_avg_sq", &held.exp_avg_sq);
+            if let Some(master) = &held.master {
+                put("master", master);
+            }
+            out.insert(format!("{name}.step"), Tensor::scalar(slot.steps as i64, &slot.device)?);
+        }
+        Ok(out)
+    }
+
+    fn load_state(&mut self, params: &[Param], steps: u64, state: &BTreeMap<String, Tensor>) -> Result<()> {
+        let known: BTreeSet<&str> = params.iter().map(|p| p.name()).collect();
+        for name in state.keys() {
+            let owner = name.rsplit_once('.').map_or(name.as_str(), |(owner, _)| owner);
+            if !known.contains(owner) {
+                return Err(bad_state(format!("there is no trained parameter for {name}")));
+            }
+        }
+        self.state.clear();
+        self.steps = steps;
+        for param in params {
+            let get = |what: &str| state.get(&format!("{}.{what}", param.name()));
+            let Some(step) = get("step") else { continue };
+            let step = step.item::<i64>()?.max(0) as u64;
+            let slot = self.slot(param)?;
+            slot.steps = step;
+            let device = slot.device.clone();
+            let Some(held) = &mut slot.held else { continue };
+            let load = |what: &str, into: &mut StorageRef| -> Result<()> {
+                let found = get(what).ok_or_else(|| bad_state(format!("{}.{what} is missing", param.name())))?;
+                if found.shape() != param.shape() || found.dtype() != into.dtype() {
+                    let message =
+                        format!("{}.{what} is {found:?}, expected {}{}", param.name(), into.dtype(), param.shape());
+                    return Err(bad_state(message));
+                }
+                // A copy: the step writes in place.
+                *into =
+                    Tensor::from_bytes(&found.to_bytes()?, found.dtype(), found.shape(), &device)?.into_storage()?;
+                Ok(())
+            };
+            load("exp_avg", &mut held.exp_avg)?;
+            load("exp_avg_sq", &mut held.exp_avg_sq)?;
+            if let Some(master) = &mut held.master {
+                load("master", master)?;
+            }
+        }
+        Ok(())
+    }
+}
