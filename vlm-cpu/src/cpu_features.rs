@@ -175,8 +175,7 @@ mod x86 {
 
     /// Level 1 data and level 2 cache sizes from the deterministic cache parameters (leaf 4; AMD: 0x8000001d).
     pub(super) fn caches(amd: bool) -> (usize, usize) {
-        let (leaf, highest) =
-            if amd { (0x8000_001d, __cpuid(0x8000_0000).eax) } else { (4, __cpuid(0).eax) };
+        let (leaf, highest) = if amd { (0x8000_001d, __cpuid(0x8000_0000).eax) } else { (4, __cpuid(0).eax) };
         let (mut l1d, mut l2) = (32 << 10, 1 << 20);
         for i in 0..if highest >= leaf { 16 } else { 0 } {
             let r = __cpuid_count(leaf, i);

@@ -56,10 +56,27 @@ fn cost(kernel: &Kernel, p: &Side, q: &Side, k: usize, swapped: bool) -> f64 {
     let units = kf / kernel.per_unit() as f64;
     let padded = |len: usize, to: usize| len.next_multiple_of(to) as f64;
     let compute = padded(p.len, kernel.mr) * padded(q.len, kernel.vec) * kf / per_cycle;
-    let pack = ql * units * if q.stride == 1 { 0.2 } else if q.k_stride == 1 { 1.5 } else { 4.0 };
+    let pack = ql
+        * units
+        * if q.stride == 1 {
+            0.2
+        } else if q.k_stride == 1 {
+            1.5
+        } else {
+            4.0
+        };
     let stage = match in_place(kernel, p) {
         true => 0.0,
-        false => pl * units * if p.k_stride == 1 { 0.2 } else if p.stride == 1 { 0.5 } else { 4.0 },
+        false => {
+            pl * units
+                * if p.k_stride == 1 {
+                    0.2
+                } else if p.stride == 1 {
+                    0.5
+                } else {
+                    4.0
+                }
+        }
     };
     let turn = if swapped { pl * ql * 0.8 } else { 0.0 };
     compute + pack + stage + turn

@@ -136,8 +136,10 @@ unsafe fn wide(args: &TileArgs, steps: usize) {
     unsafe {
         match args.next_rows {
             0 => wide_loop!(args, steps, [] [] [] []),
-            1 | 2 => wide_loop!(args, steps, ["prefetcht1 [{next}]"] [] ["prefetcht1 [{next} + {ps}]"] ["add {next}, 64"]
-                next = inout(reg) row(0) => _,),
+            1 | 2 => {
+                wide_loop!(args, steps, ["prefetcht1 [{next}]"] [] ["prefetcht1 [{next} + {ps}]"] ["add {next}, 64"]
+                next = inout(reg) row(0) => _,)
+            }
             3 | 4 => wide_loop!(args, steps, ["prefetcht1 [{next}]"] ["prefetcht1 [{next} + {ps}]"]
                 ["prefetcht1 [{next} + 2*{ps}]"] ["prefetcht1 [{next3}]" "add {next}, 64" "add {next3}, 64"]
                 next = inout(reg) row(0) => _, next3 = inout(reg) row(3) => _,),

@@ -136,25 +136,49 @@ macro_rules! default_zero {
 default_zero!(__m512, __m512bh, __m256);
 
 kernel!(
-    avx512_f32, avx512_f32_tile, "avx512f,avx512bw,avx512dq,avx512vl", 8, 16, __m512, _mm512_setzero_ps,
+    avx512_f32,
+    avx512_f32_tile,
+    "avx512f,avx512bw,avx512dq,avx512vl",
+    8,
+    16,
+    __m512,
+    _mm512_setzero_ps,
     |q: *const u8| _mm512_loadu_ps(q.cast()),
     |p: *const u8| _mm512_set1_ps(p.cast::<f32>().read_unaligned()),
     |acc, a, b| _mm512_fmadd_ps(a, b, acc),
-    _mm512_loadu_ps, _mm512_storeu_ps, _mm512_add_ps
+    _mm512_loadu_ps,
+    _mm512_storeu_ps,
+    _mm512_add_ps
 );
 
 kernel!(
-    avx512_bf16, avx512_bf16_tile, "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16", 8, 16, __m512bh, _mm512_setzero_ps,
+    avx512_bf16,
+    avx512_bf16_tile,
+    "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16",
+    8,
+    16,
+    __m512bh,
+    _mm512_setzero_ps,
     |q: *const u8| std::mem::transmute::<__m512i, __m512bh>(_mm512_loadu_si512(q.cast())),
     |p: *const u8| std::mem::transmute::<__m512i, __m512bh>(_mm512_set1_epi32(p.cast::<i32>().read_unaligned())),
     |acc, a, b| _mm512_dpbf16_ps(acc, a, b),
-    _mm512_loadu_ps, _mm512_storeu_ps, _mm512_add_ps
+    _mm512_loadu_ps,
+    _mm512_storeu_ps,
+    _mm512_add_ps
 );
 
 kernel!(
-    avx2_f32, avx2_f32_tile, "avx2,fma", 4, 8, __m256, _mm256_setzero_ps,
+    avx2_f32,
+    avx2_f32_tile,
+    "avx2,fma",
+    4,
+    8,
+    __m256,
+    _mm256_setzero_ps,
     |q: *const u8| _mm256_loadu_ps(q.cast()),
     |p: *const u8| _mm256_set1_ps(p.cast::<f32>().read_unaligned()),
     |acc, a, b| _mm256_fmadd_ps(a, b, acc),
-    _mm256_loadu_ps, _mm256_storeu_ps, _mm256_add_ps
+    _mm256_loadu_ps,
+    _mm256_storeu_ps,
+    _mm256_add_ps
 );

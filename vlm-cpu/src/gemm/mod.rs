@@ -133,7 +133,14 @@ unsafe impl Send for Gemm<'_> {}
 
 impl Gemm<'_> {
     /// `y[m, n] = x[m, k] · w[n, k]ᵀ`, all contiguous: a linear layer. Add a bias or a map to the result as needed.
-    pub fn linear(x: (*const u8, DType), w: (*const u8, DType), y: (*mut u8, DType), m: usize, n: usize, k: usize) -> Self {
+    pub fn linear(
+        x: (*const u8, DType),
+        w: (*const u8, DType),
+        y: (*mut u8, DType),
+        m: usize,
+        n: usize,
+        k: usize,
+    ) -> Self {
         Gemm {
             m,
             n,

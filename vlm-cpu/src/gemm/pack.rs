@@ -53,7 +53,16 @@ pub(crate) unsafe fn load(ptr: *const u8, dtype: DType, at: isize) -> f32 {
 ///
 /// # Safety
 /// The elements exist; `dst` has room for the panel and no other user; the kernel's level is available.
-pub(super) unsafe fn panel(kernel: &Kernel, side: &Side, o0: usize, n: usize, k0: usize, kc: usize, cols: usize, dst: *mut u8) {
+pub(super) unsafe fn panel(
+    kernel: &Kernel,
+    side: &Side,
+    o0: usize,
+    n: usize,
+    k0: usize,
+    kc: usize,
+    cols: usize,
+    dst: *mut u8,
+) {
     let units = kc.div_ceil(kernel.k_align()) * kernel.unit_align;
     let place = |u: usize, j: usize| match kernel.tiled {
         false => u * cols + j,
@@ -91,7 +100,16 @@ pub(super) unsafe fn panel(kernel: &Kernel, side: &Side, o0: usize, n: usize, k0
 ///
 /// # Safety
 /// As [`panel`]; `dst` has room for `mr` × `ld` units, `ld` a multiple of 16.
-pub(super) unsafe fn rows(kernel: &Kernel, side: &Side, o0: usize, n: usize, k0: usize, kc: usize, ld: usize, dst: *mut u8) {
+pub(super) unsafe fn rows(
+    kernel: &Kernel,
+    side: &Side,
+    o0: usize,
+    n: usize,
+    k0: usize,
+    kc: usize,
+    ld: usize,
+    dst: *mut u8,
+) {
     let units = kc.div_ceil(kernel.k_align()) * kernel.unit_align;
     #[cfg(target_arch = "x86_64")]
     if kernel.isa >= Isa::Avx512 && (side.stride == 1 || side.k_stride == 1) {
@@ -145,4 +163,3 @@ unsafe fn unit(kernel: &Kernel, side: &Side, output: usize, exists: bool, k0: us
 pub(super) fn in_place(kernel: &Kernel, side: &Side) -> bool {
     side.k_stride == 1 && side.stride > 0 && side.dtype == kernel.compute
 }
-

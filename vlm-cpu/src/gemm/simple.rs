@@ -65,7 +65,8 @@ const RUN: usize = 256;
 
 unsafe fn loops<T: Number>(g: &Gemm<'_>) -> Result<()> {
     let Gemm { m, n, k, a, b, c, accumulate, .. } = *g;
-    let (ap, bp, cp) = (SendPtr(a.ptr.cast_mut().cast::<T>()), SendPtr(b.ptr.cast_mut().cast::<T>()), SendPtr(c.ptr.cast::<T>()));
+    let (ap, bp, cp) =
+        (SendPtr(a.ptr.cast_mut().cast::<T>()), SendPtr(b.ptr.cast_mut().cast::<T>()), SendPtr(c.ptr.cast::<T>()));
     let rows = (1_usize << 18).div_ceil(n.saturating_mul(k).max(1));
     parallel_for(m.div_ceil(rows), |t| {
         for i in t * rows..m.min((t + 1) * rows) {

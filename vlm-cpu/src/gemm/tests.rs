@@ -70,8 +70,7 @@ fn operand(rng: &mut Rng, rows: usize, cols: usize, dtype: DType) -> Operand {
     // Eighths are exact in every type.
     let scale = if dtype.is_float() { 0.125 } else { 1.0 };
     let low = if matches!(dtype, DType::U8 | DType::U32) { 0.0 } else { -8.0 };
-    let all: Vec<f64> =
-        (0..span).map(|_| store((rng.below(17) as f64 + low) * scale, dtype, &mut bytes)).collect();
+    let all: Vec<f64> = (0..span).map(|_| store((rng.below(17) as f64 + low) * scale, dtype, &mut bytes)).collect();
     let start = if row_stride < 0 { (rows as isize - 1).max(0) * -row_stride } else { 0 };
     let at = |i: usize, j: usize| (start + i as isize * row_stride + j as isize * col_stride) as usize;
     let values = (0..rows * cols).map(|e| all[at(e / cols, e % cols)]).collect();
@@ -80,7 +79,12 @@ fn operand(rng: &mut Rng, rows: usize, cols: usize, dtype: DType) -> Operand {
 }
 
 /// Runs `run` on a random problem and compares with f64 loops; returns the bytes of the result.
-fn check(rng: &mut Rng, (m, n, k): (usize, usize, usize), dtype: DType, run: &dyn Fn(&Gemm<'_>) -> Result<()>) -> Vec<u8> {
+fn check(
+    rng: &mut Rng,
+    (m, n, k): (usize, usize, usize),
+    dtype: DType,
+    run: &dyn Fn(&Gemm<'_>) -> Result<()>,
+) -> Vec<u8> {
     let (a, b) = (operand(rng, m, k, dtype), operand(rng, k, n, dtype));
     let half = matches!(dtype, DType::F16 | DType::BF16);
     let c_type = if half && rng.below(2) == 0 { DType::F32 } else { dtype };
@@ -206,7 +210,8 @@ fn batches_compute_each_product() {
     let mut c = vec![0_f32; count * m * n];
     let (x, w) = ((a.as_ptr().cast(), DType::F32), (b.as_ptr().cast(), DType::F32));
     let g = Gemm::linear(x, w, (c.as_mut_ptr().cast(), DType::F32), m, n, k);
-    let offsets: Vec<BatchOffset> = (0..count as isize).map(|i| [i * (m * k) as isize, 0, i * (m * n) as isize]).collect();
+    let offsets: Vec<BatchOffset> =
+        (0..count as isize).map(|i| [i * (m * k) as isize, 0, i * (m * n) as isize]).collect();
     // SAFETY: the offsets stay inside the vectors; products write distinct rows.
     unsafe { gemm_batched(Isa::current(), &g, &offsets).unwrap() };
     for (i, &got) in c.iter().enumerate() {

@@ -98,10 +98,9 @@ unsafe fn halves_avx512<const T: u8>(w: *const u8) -> (__m512, __m512) {
     unsafe {
         match T {
             F32 => (_mm512_loadu_ps(w.cast()), _mm512_loadu_ps(w.add(64).cast())),
-            F16 => (
-                _mm512_cvtph_ps(_mm256_loadu_si256(w.cast())),
-                _mm512_cvtph_ps(_mm256_loadu_si256(w.add(32).cast())),
-            ),
+            F16 => {
+                (_mm512_cvtph_ps(_mm256_loadu_si256(w.cast())), _mm512_cvtph_ps(_mm256_loadu_si256(w.add(32).cast())))
+            }
             _ => {
                 let both = _mm512_loadu_si512(w.cast());
                 (
@@ -142,12 +141,30 @@ fn reduce_avx2(v: __m256) -> f32 {
 }
 
 dot!(
-    dot_avx512, run_avx512, "avx512f,avx512bw,avx512dq,avx512vl,f16c", 16, __m512, _mm512_setzero_ps, _mm512_loadu_ps,
-    _mm512_fmadd_ps, _mm512_add_ps, halves_avx512, |v| _mm512_reduce_add_ps(v)
+    dot_avx512,
+    run_avx512,
+    "avx512f,avx512bw,avx512dq,avx512vl,f16c",
+    16,
+    __m512,
+    _mm512_setzero_ps,
+    _mm512_loadu_ps,
+    _mm512_fmadd_ps,
+    _mm512_add_ps,
+    halves_avx512,
+    |v| _mm512_reduce_add_ps(v)
 );
 dot!(
-    dot_avx2, run_avx2, "avx2,fma,f16c", 8, __m256, _mm256_setzero_ps, _mm256_loadu_ps, _mm256_fmadd_ps, _mm256_add_ps,
-    halves_avx2, |v| reduce_avx2(v)
+    dot_avx2,
+    run_avx2,
+    "avx2,fma,f16c",
+    8,
+    __m256,
+    _mm256_setzero_ps,
+    _mm256_loadu_ps,
+    _mm256_fmadd_ps,
+    _mm256_add_ps,
+    halves_avx2,
+    |v| reduce_avx2(v)
 );
 
 /// # Safety
