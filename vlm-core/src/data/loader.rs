@@ -47,7 +47,10 @@ pub enum ValidationSize {
 pub fn split(len: usize, size: ValidationSize, seed: u64) -> Result<(Vec<usize>, Vec<usize>)> {
     let count = match size {
         ValidationSize::Rows(rows) => rows,
-        ValidationSize::Share(share) if (0.0..1.0).contains(&share) => (len as f64 * share).ceil() as usize,
+        // A share below 1 always leaves a row to train on, where there are two.
+        ValidationSize::Share(share) if (0.0..1.0).contains(&share) => {
+            ((len as f64 * share).ceil() as usize).min(len.max(2) - 1)
+        }
         ValidationSize::Share(share) => {
             let message = format!("a validation share of {share}, expected 0 up to (not including) 1");
             return Err(Error::new(ErrorKind::Config, OP, message));
@@ -215,10 +218,10 @@ mod tests {
                 prop_assert_eq!(seen.len(), if drop { per_epoch * batch } else { len });
             }
             prop_assert_eq!(loader.epochs(), 3.0);
-            for at in 0..all.len() {
+            for want in &all {
                 let mut resumed = Loader::new(rows.clone(), config(batch, drop, seed)).unwrap();
-                resumed.seek(all[at].start).unwrap();
-                prop_assert_eq!(resumed.next_batch(), all[at].clone());
+                resumed.seek(want.start).unwrap();
+                prop_assert_eq!(&resumed.next_batch(), want);
             }
         }
 

@@ -5,7 +5,7 @@
 //! | [`safetensors`] | strict reader of the file format; the bytes are not trusted |
 //! | [`mapping`] | memory maps and aligned memory that a device can adopt without a copy |
 //! | [`sharded`] | [`WeightFiles`]: one file, or many behind `model.safetensors.index.json` |
-//! | [`save`] | atomic writing, byte for byte what Python's `safetensors` writes |
+//! | [`mod@save`] | atomic writing, byte for byte what Python's `safetensors` writes |
 //! | [`atomic`] | replacing a file so that a crash leaves the old one or the new one |
 //! | [`tensors`] | from files to tensors on a device and back |
 

@@ -67,7 +67,7 @@ impl TrainerLog {
     /// Starts an empty log at `path`, replacing one that is there.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io) naming the path.
+    /// [`ErrorKind::Io`] naming the path.
     pub fn create(path: &Path) -> Result<Self> {
         write_atomic(OP, path, b"")?;
         Self::append_to(path)
@@ -78,7 +78,7 @@ impl TrainerLog {
     /// is started.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io) naming the path.
+    /// [`ErrorKind::Io`] naming the path.
     pub fn resume(path: &Path, step: u64) -> Result<Self> {
         if path.symlink_metadata().is_err() {
             return Self::create(path);
@@ -104,7 +104,7 @@ impl TrainerLog {
     /// Adds one line, handed to the file in one write so that readers never see half of it.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io) if the disk is full or fails.
+    /// [`ErrorKind::Io`] if the disk is full or fails.
     pub fn append(&mut self, entry: &LogEntry) -> Result<()> {
         self.file.write_all(&line(entry)?).map_err(|e| write_error(OP, &self.path, e))
     }
@@ -134,7 +134,7 @@ pub struct LogFile {
 /// Reads a log; what is no entry is counted and skipped. A last line without its newline was cut off and does not count.
 ///
 /// # Errors
-/// [`ErrorKind::Io`](crate::ErrorKind::Io) naming the path.
+/// [`ErrorKind::Io`] naming the path.
 pub fn read(path: &Path) -> Result<LogFile> {
     let mut reader = BufReader::new(open_regular(path)?);
     let mut log = LogFile::default();
