@@ -57,15 +57,8 @@ pub(crate) unsafe fn load(ptr: *const u8, dtype: DType, at: isize) -> f32 {
 pub(super) unsafe fn panel(
     kernel: &Kernel,
     side: &Side,
-<<<<<<< HEAD
     (o0, n): (usize, usize),
     (k0, kc): (usize, usize),
-=======
-    o0: usize,
-    n: usize,
-    k0: usize,
-    kc: usize,
->>>>>>> files
     cols: usize,
     dst: *mut u8,
 ) {
@@ -110,15 +103,8 @@ pub(super) unsafe fn panel(
 pub(super) unsafe fn rows(
     kernel: &Kernel,
     side: &Side,
-<<<<<<< HEAD
     (o0, n): (usize, usize),
     (k0, kc): (usize, usize),
-=======
-    o0: usize,
-    n: usize,
-    k0: usize,
-    kc: usize,
->>>>>>> files
     ld: usize,
     dst: *mut u8,
 ) {

@@ -178,40 +178,26 @@ fn reduce_avx2(v: __m256) -> f32 {
 dot!(
     dot_avx512,
     run_avx512,
-<<<<<<< HEAD
     group_avx512,
-=======
->>>>>>> files
     "avx512f,avx512bw,avx512dq,avx512vl,f16c",
     16,
     __m512,
     _mm512_setzero_ps,
     _mm512_loadu_ps,
     _mm512_fmadd_ps,
-<<<<<<< HEAD
-=======
-    _mm512_add_ps,
->>>>>>> files
     halves_avx512,
     |v| _mm512_reduce_add_ps(v)
 );
 dot!(
     dot_avx2,
     run_avx2,
-<<<<<<< HEAD
     group_avx2,
-=======
->>>>>>> files
     "avx2,fma,f16c",
     8,
     __m256,
     _mm256_setzero_ps,
     _mm256_loadu_ps,
     _mm256_fmadd_ps,
-<<<<<<< HEAD
-=======
-    _mm256_add_ps,
->>>>>>> files
     halves_avx2,
     |v| reduce_avx2(v)
 );
