@@ -5,6 +5,7 @@ mod common;
 use common::{assert_close, parity_folder, rows, tensors};
 use std::collections::BTreeMap;
 use std::path::Path;
+use vlm_core::lora::LoraAdapter;
 use vlm_core::models::llava::{Llava, LlavaConfig};
 use vlm_core::models::{Model, TensorMap, VisionLanguageModel, VlmBatch, auto};
 use vlm_core::nn::Builder;
@@ -140,5 +141,67 @@ fn losses_gradients_and_three_steps_are_those_of_transformers() {
         if let Some(want) = expected.get(&format!("after3/{}", param.name())) {
             assert_close(param.name(), &param.tensor().unwrap(), want, 0.0, 1e-4);
         }
+    }
+}
+
+#[test]
+fn adapters_give_the_logits_losses_and_gradients_of_peft() {
+    let Some(folder) = parity_folder("llava") else { return };
+    let device = Device::reference();
+    let expected = tensors(&folder.join("expected.safetensors"), &device);
+    let told: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.join("expected.json")).unwrap()).unwrap();
+    let batch = batch(&expected, "train");
+    for (variant, about) in told["lora"].as_object().unwrap() {
+        let model = load(&folder, &device);
+        let get = |name: &str| &expected[&format!("lora/{variant}/{name}")];
+        let adapter = LoraAdapter::load(&model, "default", &folder.join(about["folder"].as_str().unwrap())).unwrap();
+        let tail = || {
+            let logits = model.logits(&model.hidden_states(&batch, None).unwrap()).unwrap();
+            let rows = batch.attention_mask.as_ref().unwrap().iter().enumerate().map(|(i, mask)| {
+                let real = mask.iter().filter(|m| **m).count();
+                logits.select(0, i).unwrap().narrow(0, real - 12, 12).unwrap()
+            });
+            Tensor::stack(&rows.collect::<Vec<_>>(), 0).unwrap()
+        };
+        assert_close(variant, &tail(), get("logits_tail"), 1e-4, 1e-6);
+        let before = model.modules().linears()[0].weight().tensor().unwrap().to_vec::<f32>().unwrap();
+        adapter.merge().unwrap();
+        assert_close(&format!("{variant} merged"), &tail(), get("merged_logits_tail"), 1e-4, 1e-6);
+        adapter.unmerge().unwrap();
+        assert_eq!(model.modules().linears()[0].weight().tensor().unwrap().to_vec::<f32>().unwrap(), before);
+
+        adapter.set_trainable(true).unwrap();
+        let adamw = &told["train"]["adamw"];
+        let number = |key: &str| adamw[key].as_f64().unwrap();
+        let betas = (adamw["betas"][0].as_f64().unwrap(), adamw["betas"][1].as_f64().unwrap());
+        let (eps, weight_decay) = (number("eps"), number("weight_decay"));
+        let mut optimizer = AdamW::new(AdamWOptions { betas, eps, weight_decay, decay_matrices_only: false });
+        let (names, params): (Vec<String>, Vec<_>) = adapter.peft_names().into_iter().unzip();
+        for step in 0..3 {
+            let loss = model.loss(&batch).unwrap().mean().unwrap();
+            let want = get("losses").to_vec::<f32>().unwrap()[step];
+            assert!((loss.item::<f32>().unwrap() - want).abs() <= 1e-4 * want, "{variant} step {step}: {loss} {want}");
+            let mut grads = loss.backward().unwrap();
+            let grads = collect(&params, &mut grads, true).unwrap();
+            let norm = global_norm(grads.iter().flatten(), 1.0).unwrap();
+            for (name, grad) in names.iter().zip(&grads).filter(|_| step == 0) {
+                if let (Some(want), Some(got)) = (expected.get(&format!("lora/{variant}/grad/{name}")), grad) {
+                    assert_close(&format!("{variant} {name}"), got, want, 1e-3, 1e-6 * norm.norm);
+                }
+            }
+            let factor = norm.clip_factor(told["train"]["clip_grad_norm"].as_f64());
+            optimizer.step(&params, &grads, number("lr"), factor).unwrap();
+        }
+        for (name, param) in names.iter().zip(&params) {
+            if let Some(want) = expected.get(&format!("lora/{variant}/after3/{name}")) {
+                assert_close(&format!("{variant} {name}"), &param.tensor().unwrap(), want, 0.0, 1e-4);
+            }
+        }
+        let saved = tempfile::tempdir().unwrap();
+        adapter.save(saved.path()).unwrap();
+        adapter.remove().unwrap();
+        assert!(model.modules().linears().iter().all(|l| l.adapters().is_empty()));
+        LoraAdapter::load(&model, "again", saved.path()).unwrap();
     }
 }

@@ -1,0 +1,200 @@
+//! An adapter over a whole model.
+
+use super::layer::{LoraLayer, initial_magnitude};
+use super::peft_config::{InitLoraWeights, PeftConfig};
+use crate::backend::{Distribution, RandomKey};
+use crate::models::Model;
+use crate::nn::{Linear, ModuleNames, Modules, Param, Parameter};
+use crate::random::Rng;
+use crate::{DType, Error, ErrorKind, Result, Tensor};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The adapters of one name beside a model's linear layers, and what is trained along with them.
+#[derive(Debug)]
+pub struct LoraAdapter {
+    pub(super) name: String,
+    pub(super) config: PeftConfig,
+    pub(super) layers: Vec<(Arc<Linear>, Arc<LoraLayer>)>,
+    /// Parameters of the base that are trained and saved in full: `modules_to_save` and biases; with their value before.
+    pub(super) full: Vec<(Param, Tensor)>,
+    pub(super) names: ModuleNames,
+    modules: Arc<Modules>,
+}
+
+impl LoraAdapter {
+    /// Attaches fresh adapters: `A` random, `B` zero, so that nothing changes yet. Every other parameter is frozen.
+    ///
+    /// Adapters of half-float models are kept in `f32`, as PEFT does. The values depend on `seed` and the layers' names.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if the targets match no layer, naming some that there are, or for a rank above a layer's size;
+    /// those of [`PeftConfig::validate`].
+    pub fn inject(model: &dyn Model, name: &str, config: PeftConfig, seed: u64) -> Result<Self> {
+        config.validate()?;
+        let (modules, names, matcher) = (model.modules(), model.module_names(), config.matcher()?);
+        let linears = modules.linears();
+        modules.set_trainable(|_| false)?;
+        let mut layers = Vec::new();
+        for linear in &linears {
+            let path = names.to_peft(linear.path());
+            let is_head = linear.path().rsplit('.').next() == Some("lm_head");
+            let Some(adapted) = matcher.matches(&path, true, is_head) else { continue };
+            layers.push((
+                linear.clone(),
+                Arc::new(new_layer(linear, name, &config, adapted.r, config.scale(adapted), seed)?),
+            ));
+        }
+        if layers.is_empty() {
+            let some: Vec<String> = linears.iter().take(6).map(|l| names.to_peft(l.path())).collect();
+            let message = format!("target_modules {:?} match no linear layer", config.target_modules);
+            return Err(
+                Error::new(ErrorKind::Config, "lora", message).hint(format!("layers are called {} …", some.join(", ")))
+            );
+        }
+        let mut full = Vec::new();
+        for param in modules.parameters() {
+            let Some((owner, leaf)) = param.name().rsplit_once('.') else { continue };
+            let is_adapted = layers.iter().any(|(l, _)| l.path() == owner);
+            let trained =
+                matcher.is_saved_in_full(&names.to_peft(owner)) || (leaf == "bias" && matcher.trains_bias(is_adapted));
+            if trained {
+                full.push((param.clone(), param.tensor()?.detach()));
+            }
+        }
+        for (linear, layer) in &layers {
+            for param in layer.parameters() {
+                modules.add_parameter(param.clone())?;
+            }
+            linear.attach(layer.clone());
+        }
+        let adapter = LoraAdapter { name: name.to_owned(), config, layers, full, names, modules: modules.clone() };
+        adapter.set_trainable(true)?;
+        Ok(adapter)
+    }
+
+    /// The name it was attached under.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its settings.
+    pub fn config(&self) -> &PeftConfig {
+        &self.config
+    }
+
+    /// The parameters that it trains.
+    pub fn parameters(&self) -> Vec<Param> {
+        let own = self.layers.iter().flat_map(|(_, layer)| layer.parameters().cloned());
+        own.chain(self.full.iter().map(|(p, _)| p.clone())).collect()
+    }
+
+    /// Trains or freezes its parameters.
+    ///
+    /// # Errors
+    /// Those of [`Parameter::set_trainable`].
+    pub fn set_trainable(&self, trainable: bool) -> Result<()> {
+        self.parameters().iter().try_for_each(|p| p.set_trainable(trainable))
+    }
+
+    /// Switches dropout on for training and off otherwise.
+    pub fn set_training(&self, training: bool) {
+        self.layers.iter().for_each(|(_, layer)| layer.training.store(training, Ordering::Relaxed));
+    }
+
+    /// Puts the change into the layers' weights, so that inference costs nothing extra. The weights before are kept.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if it is merged already; those of the device, after which nothing is merged.
+    pub fn merge(&self) -> Result<()> {
+        if self.layers.iter().any(|(_, layer)| layer.is_merged()) {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "lora merge",
+                format!("adapter {:?} is merged already", self.name),
+            ));
+        }
+        let merged: Vec<(Tensor, Tensor)> = self
+            .layers
+            .iter()
+            .map(|(linear, layer)| {
+                let base = linear.weight().tensor()?.detach();
+                Ok((layer.merged_weight(&base).map_err(|e| e.at(linear.path()))?, base))
+            })
+            .collect::<Result<_>>()?;
+        for ((linear, layer), (new, base)) in self.layers.iter().zip(merged) {
+            linear.weight().set(&new)?;
+            *layer.merged.lock().unwrap_or_else(PoisonError::into_inner) = Some(base);
+        }
+        Ok(())
+    }
+
+    /// Takes the change out of the layers' weights: they are bit for bit what they were.
+    ///
+    /// # Errors
+    /// Those of [`Parameter::set`].
+    pub fn unmerge(&self) -> Result<()> {
+        for (linear, layer) in &self.layers {
+            if let Some(base) = layer.merged.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                linear.weight().set(&base)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the adapter: the model is bit for bit what it was before it was attached.
+    ///
+    /// # Errors
+    /// Those of [`LoraAdapter::unmerge`].
+    pub fn remove(self) -> Result<()> {
+        self.unmerge()?;
+        for (linear, layer) in &self.layers {
+            linear.detach(&self.name);
+            for param in layer.parameters() {
+                self.modules.remove_parameter(param.name());
+            }
+        }
+        self.full.iter().try_for_each(|(param, before)| {
+            param.set_trainable(false)?;
+            param.set(before)
+        })
+    }
+}
+
+fn new_layer(linear: &Linear, name: &str, config: &PeftConfig, r: usize, scale: f64, seed: u64) -> Result<LoraLayer> {
+    let (n, k) = (linear.out_features(), linear.in_features());
+    if r > n.min(k) {
+        let message = format!("rank {r} is more than the layer's {k} inputs or {n} outputs");
+        return Err(Error::new(ErrorKind::Config, "lora", message).at(linear.path()));
+    }
+    let weight = linear.weight().tensor()?;
+    let dtype = if weight.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+    let from = match config.init_lora_weights {
+        InitLoraWeights::Gaussian => Distribution::Normal { mean: 0.0, std: 1.0 / r as f64 },
+        // PyTorch's default for linear layers: Kaiming uniform with a = sqrt(5).
+        _ => Distribution::Uniform { low: -1.0 / (k as f64).sqrt(), high: 1.0 / (k as f64).sqrt() },
+    };
+    let stream =
+        linear.path().bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+    let draw = |stream: u64, shape: [usize; 2]| {
+        Tensor::random(shape, from, RandomKey { seed, stream }, dtype, weight.device())
+    };
+    let param = |part: &str, value: &Tensor| Arc::new(Parameter::new(format!("{}.{part}", linear.path()), value));
+    let a = draw(stream, [r, k])?;
+    let b = match config.init_lora_weights {
+        // PEFT's `init_lora_weights=False`: both random, so that the adapter changes something at once.
+        InitLoraWeights::Random => draw(Rng::new(RandomKey { seed, stream }).next_u64(), [n, r])?,
+        _ => Tensor::zeros([n, r], dtype, weight.device())?,
+    };
+    let magnitude = config.use_dora.then(|| initial_magnitude(&weight)).transpose()?;
+    Ok(LoraLayer {
+        adapter: name.to_owned(),
+        a: param(&format!("lora_A.{name}.weight"), &a),
+        b: param(&format!("lora_B.{name}.weight"), &b),
+        magnitude: magnitude.map(|m| param(&format!("lora_magnitude_vector.{name}.weight"), &m)),
+        scale,
+        dropout: config.lora_dropout,
+        training: AtomicBool::new(false),
+        merged: Mutex::new(None),
+    })
+}

@@ -1,0 +1,97 @@
+//! Adapter folders as PEFT writes and reads them.
+
+use super::adapter::LoraAdapter;
+use super::peft_config::PeftConfig;
+use crate::models::Model;
+use crate::nn::Param;
+use crate::weights::{WeightFiles, save_tensors};
+use crate::{Error, ErrorKind, Result, Tensor};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+const PREFIX: &str = "base_model.model.";
+const FILE: &str = "adapter_model.safetensors";
+
+impl LoraAdapter {
+    /// Each parameter with its name in PEFT's files.
+    pub fn peft_names(&self) -> Vec<(String, Param)> {
+        let mut all = Vec::new();
+        for (linear, layer) in &self.layers {
+            let path = self.names.to_peft(linear.path());
+            all.push((format!("{PREFIX}{path}.lora_A.weight"), layer.a.clone()));
+            all.push((format!("{PREFIX}{path}.lora_B.weight"), layer.b.clone()));
+            if let Some(magnitude) = &layer.magnitude {
+                all.push((format!("{PREFIX}{path}.lora_magnitude_vector"), magnitude.clone()));
+            }
+        }
+        for (param, _) in &self.full {
+            let (owner, leaf) = param.name().rsplit_once('.').unwrap_or(("", param.name()));
+            all.push((format!("{PREFIX}{}.{leaf}", self.names.to_peft(owner)), param.clone()));
+        }
+        all
+    }
+
+    /// Writes `adapter_config.json` and `adapter_model.safetensors`, which `PeftModel.from_pretrained` loads.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] naming the file; what was there before is untouched then.
+    pub fn save(&self, dir: &Path) -> Result<()> {
+        std::fs::create_dir_all(dir).map_err(|e| Error::io("save adapter", dir, e))?;
+        let tensors: Vec<(String, Tensor)> =
+            self.peft_names().into_iter().map(|(name, p)| Ok((name, p.tensor()?.detach()))).collect::<Result<_>>()?;
+        let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
+        save_tensors(&dir.join(FILE), &tensors, &metadata)?;
+        let mut config = self.config.clone();
+        config.inference_mode = true;
+        config.save(dir)
+    }
+
+    /// Reads an adapter folder that PEFT or [`LoraAdapter::save`] wrote and attaches it as `name`, frozen.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Format`] listing tensors that are missing, unknown or of another shape; [`ErrorKind::NonFinite`] for
+    /// NaN or infinity in one; those of [`PeftConfig::load`] and [`LoraAdapter::inject`]. Nothing stays attached then.
+    pub fn load(model: &dyn Model, name: &str, dir: &Path) -> Result<Self> {
+        let config = PeftConfig::load(dir)?;
+        let files = WeightFiles::open(&dir.join(FILE))?;
+        let adapter = Self::inject(model, name, config, 0)?;
+        match adapter.fill(&files) {
+            Ok(()) => {
+                adapter.set_trainable(false)?;
+                Ok(adapter)
+            }
+            Err(e) => {
+                adapter.remove()?;
+                Err(e)
+            }
+        }
+    }
+
+    fn fill(&self, files: &WeightFiles) -> Result<()> {
+        const OP: &str = "load adapter";
+        let names = self.peft_names();
+        let list = |what: &str, names: Vec<&str>| {
+            let shown = names.iter().take(6).copied().collect::<Vec<_>>().join(", ");
+            let more = if names.len() > 6 { format!(" and {} more", names.len() - 6) } else { String::new() };
+            Err(Error::new(ErrorKind::Format, OP, format!("{} {what}: {shown}{more}", names.len()))
+                .hint("the adapter belongs to another model or other target_modules"))
+        };
+        let missing: Vec<&str> = names.iter().map(|(n, _)| &**n).filter(|n| files.info(n).is_none()).collect();
+        if !missing.is_empty() {
+            return list("tensors are missing", missing);
+        }
+        let unknown: Vec<&str> = files.names().filter(|n| !names.iter().any(|(known, _)| known == n)).collect();
+        if !unknown.is_empty() {
+            return list("tensors are for no layer of this model", unknown);
+        }
+        for (name, param) in names {
+            let value = param.tensor()?;
+            let found = files.get_shaped(&name, param.shape())?.to_tensor(value.device())?.to_dtype(value.dtype())?;
+            if !found.all_finite()? {
+                return Err(Error::new(ErrorKind::NonFinite, OP, format!("tensor {name} holds NaN or infinity")));
+            }
+            param.set(&found)?;
+        }
+        Ok(())
+    }
+}
