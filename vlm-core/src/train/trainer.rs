@@ -1,0 +1,244 @@
+//! The loop.
+
+use super::Task;
+use super::checkpoint::{CheckpointStore, latest, resume_from};
+use super::optim::{Optimizer, Schedule, collect, global_norm};
+use super::options::{Resume, TrainerOptions};
+use super::report::{EventWriter, LossPlot, Progress, ProgressSink, TrainerLog, jsonl};
+use super::run::State;
+use crate::data::loader::{Loader, LoaderConfig};
+use crate::nn::{LossSum, Param};
+use crate::random::{self, StreamState};
+use crate::{Error, ErrorKind, Result, Tensor};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// What a run came to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outcome {
+    /// Steps done, those of resumed parts included.
+    pub steps: u64,
+    /// Whether all steps are done; otherwise the run was asked to stop and saved a checkpoint.
+    pub finished: bool,
+    /// The last step's loss; `None` if there was nothing left to do.
+    pub loss: Option<f64>,
+}
+
+/// Trains the parameters it is given until the steps are done or it is asked to stop.
+///
+/// A run is a function of its settings, data and starting values: killed at any point and resumed on the same device it
+/// ends bit for bit where the uninterrupted run does.
+pub struct Trainer {
+    options: TrainerOptions,
+    params: Vec<Param>,
+    model: serde_json::Value,
+    stop: Arc<AtomicBool>,
+    sink: Box<dyn ProgressSink>,
+}
+
+impl std::fmt::Debug for Trainer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Trainer({} parameters, {:?})", self.params.len(), self.options)
+    }
+}
+
+impl Trainer {
+    /// A trainer of `params`, which are trained now. `model` describes the model: a resumed run must have the same.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if nothing is trained.
+    pub fn new(options: TrainerOptions, params: Vec<Param>, model: serde_json::Value) -> Result<Self> {
+        let params: Vec<Param> = params.into_iter().filter(|p| p.is_trainable()).collect();
+        if params.is_empty() {
+            return Err(Error::new(ErrorKind::Config, "train", "all parameters are frozen, there is nothing to train")
+                .hint("unfreeze a part of the model or attach an adapter"));
+        }
+        Ok(Trainer { options, params, model, stop: Arc::default(), sink: Box::new(()) })
+    }
+
+    /// Shows progress here.
+    #[must_use]
+    pub fn with_sink(mut self, sink: Box<dyn ProgressSink>) -> Self {
+        self.sink = sink;
+        self
+    }
+
+    /// Stops after the step in which this becomes true, with a checkpoint: for signal handlers.
+    #[must_use]
+    pub fn with_stop(mut self, stop: Arc<AtomicBool>) -> Self {
+        self.stop = stop;
+        self
+    }
+
+    /// Runs all steps, or what is left of them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for settings that make no sense, a folder in use or one that holds another run;
+    /// [`ErrorKind::NonFinite`] naming step and rows for a loss or gradients that are not finite, before the optimizer
+    /// sees them; [`ErrorKind::MissingGradient`] listing trained parameters that got none; [`ErrorKind::Io`] if a
+    /// checkpoint or log cannot be written. Former checkpoints stay loadable.
+    pub fn run(mut self, task: &dyn Task) -> Result<Outcome> {
+        let options = self.options.clone();
+        let config = LoaderConfig {
+            batch_size: options.per_device_train_batch_size,
+            shuffle: true,
+            drop_last: false,
+            seed: options.seed,
+        };
+        let loader = Loader::new((0..task.len()).collect(), config)?;
+        let total = options.total_steps(loader.batches_per_epoch())?;
+        let schedule = options.schedule(total)?;
+        let run = options.fingerprint(total, &task.digest(), &self.model);
+        let mut store = CheckpointStore::open(&options.output_dir, options.save_total_limit)?;
+        let mut state = State::new(self.params.clone(), loader, &options);
+        self.resume(&mut state, &run)?;
+        let mut logs = Logs::open(&options.output_dir, state.step)?;
+        let mut progress = Progress::new(total, state.step, state.tokens, state.elapsed);
+        let (before, started) = (state.elapsed, Instant::now());
+        let mut loss = None;
+        while state.step < total && !self.stop.load(Ordering::Relaxed) {
+            let (lr, done) = (schedule.lr(state.step), self.step(task, &mut state, &schedule)?);
+            loss = Some(done.loss);
+            state.elapsed = before + started.elapsed();
+            progress.grad_norm = Some(done.norm);
+            progress.step(done.loss, lr, state.loader.epochs(), done.tokens);
+            let at_end = state.step == total || self.stop.load(Ordering::Relaxed);
+            if state.step.is_multiple_of(options.logging_steps) || at_end {
+                logs.write(&progress)?;
+            }
+            self.sink.step(&progress);
+            if at_end || (options.save_steps > 0 && state.step.is_multiple_of(options.save_steps)) {
+                logs.flush()?;
+                let path = state.save(&mut store, &run)?;
+                self.sink.message(&format!("saved {}", path.display()));
+            }
+        }
+        logs.finish(&options.output_dir)?;
+        self.sink.finish(&progress);
+        Ok(Outcome { steps: state.step, finished: state.step == total, loss })
+    }
+
+    fn resume(&mut self, state: &mut State, run: &serde_json::Value) -> Result<()> {
+        let dir = &self.options.output_dir;
+        let checkpoint = match self.options.resume {
+            Resume::Must => Some(resume_from(dir)?),
+            Resume::IfThere => latest(dir)?.checkpoint,
+            Resume::No => {
+                if let Some(found) = latest(dir)?.checkpoint {
+                    let message = format!("{} holds a run already, at step {}", dir.display(), found.step());
+                    return Err(Error::new(ErrorKind::Config, "train", message)
+                        .hint("continue it with --resume, or choose another output folder"));
+                }
+                None
+            }
+        };
+        if let Some(checkpoint) = checkpoint {
+            state.restore(&checkpoint, run)?;
+            self.sink.message(&format!("continuing from {}", checkpoint.path().display()));
+        }
+        Ok(())
+    }
+
+    fn step(&self, task: &dyn Task, state: &mut State, schedule: &Schedule) -> Result<Step> {
+        let mut grads: Vec<Option<Tensor>> = vec![None; state.params.len()];
+        let (mut sum, mut tokens, mut rows) = (0.0, 0, Vec::new());
+        for micro in 0..self.options.gradient_accumulation_steps {
+            let batch = state.loader.next_batch();
+            // Dropout depends on seed, step and micro-batch alone, so a resumed run draws the same.
+            let stream = (state.step << 32) | (micro as u64) << 20;
+            let _stream = random::restore(StreamState { seed: self.options.seed, stream });
+            let loss = task.loss(&batch.rows).map_err(|e| e.with("step", state.step + 1))?;
+            rows.extend_from_slice(&batch.rows);
+            sum += self.finite(&loss, state.step, &rows, task)?;
+            tokens += loss.tokens;
+            let mut found = loss.sum.backward()?;
+            for (total, new) in grads.iter_mut().zip(collect(&state.params, &mut found, true)?) {
+                *total = match (total.take(), new) {
+                    (Some(a), Some(b)) => Some((a + b)?),
+                    (a, b) => a.or(b),
+                };
+            }
+        }
+        if state.step == 0 && !self.options.allow_missing_gradients {
+            refuse_missing(&state.params, &grads)?;
+        }
+        let scale = 1.0 / tokens as f64;
+        let norm = global_norm(grads.iter().flatten(), scale)?;
+        if !norm.norm.is_finite() {
+            return Err(non_finite(format!("the gradients have norm {}", norm.norm), state.step, &rows, task));
+        }
+        let factor = scale * norm.clip_factor(self.options.max_grad_norm);
+        state.optimizer.step(&state.params, &grads, schedule.lr(state.step), factor)?;
+        state.step += 1;
+        state.tokens += tokens as u64;
+        Ok(Step { loss: sum / tokens as f64, norm: norm.norm, tokens: tokens as u64 })
+    }
+
+    fn finite(&self, loss: &LossSum, step: u64, rows: &[usize], task: &dyn Task) -> Result<f64> {
+        let value = loss.sum.item::<f64>()?;
+        if value.is_finite() { Ok(value) } else { Err(non_finite(format!("the loss is {value}"), step, rows, task)) }
+    }
+}
+
+struct Step {
+    loss: f64,
+    norm: f64,
+    tokens: u64,
+}
+
+fn non_finite(what: String, step: u64, rows: &[usize], task: &dyn Task) -> Error {
+    let names: Vec<String> = rows.iter().take(8).map(|&r| task.row_name(r)).collect();
+    let more = if rows.len() > 8 { format!(" and {} more", rows.len() - 8) } else { String::new() };
+    Error::new(ErrorKind::NonFinite, "train", format!("{what} in step {}", step + 1))
+        .with("rows", format!("{}{more}", names.join(", ")))
+        .hint("lower the learning rate, clip gradients, or look at these rows; the last checkpoint is intact")
+}
+
+fn refuse_missing(params: &[Param], grads: &[Option<Tensor>]) -> Result<()> {
+    let missing: Vec<&str> = params.iter().zip(grads).filter(|(_, g)| g.is_none()).map(|(p, _)| p.name()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let more = if missing.len() > 8 { " …" } else { "" };
+    let message = format!("{} trained parameters got no gradient: {}{more}", missing.len(), missing[..missing.len().min(8)].join(", "));
+    Err(Error::new(ErrorKind::MissingGradient, "train", message)
+        .hint("freeze them, use them in the loss, or set allow_missing_gradients if it is meant"))
+}
+
+/// What a run writes beside its checkpoints.
+struct Logs {
+    lines: TrainerLog,
+    events: EventWriter,
+}
+
+impl Logs {
+    fn open(dir: &Path, step: u64) -> Result<Self> {
+        let (path, runs) = (dir.join("trainer_log.jsonl"), dir.join("runs"));
+        Ok(if step == 0 {
+            Logs { lines: TrainerLog::create(&path)?, events: EventWriter::create(&runs)? }
+        } else {
+            Logs { lines: TrainerLog::resume(&path, step)?, events: EventWriter::resume(&runs, step)? }
+        })
+    }
+
+    fn write(&mut self, progress: &Progress) -> Result<()> {
+        self.lines.append(&progress.log_entry())?;
+        let mut scalars = vec![("train/loss", progress.loss), ("train/learning_rate", progress.lr)];
+        scalars.extend(progress.grad_norm.map(|norm| ("train/grad_norm", norm)));
+        self.events.scalars(&scalars, progress.current_steps)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.events.flush()
+    }
+
+    /// Draws the loss of the whole run.
+    fn finish(mut self, dir: &Path) -> Result<()> {
+        self.events.flush()?;
+        let entries = jsonl::read(self.lines.path())?.entries;
+        let points: Vec<(u64, f64)> = entries.iter().filter_map(|e| Some((e.current_steps, e.loss?))).collect();
+        LossPlot::new("training loss").curve("train/loss", &points).save(&dir.join("training_loss.svg"))
+    }
+}
