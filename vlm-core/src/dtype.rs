@@ -1,7 +1,7 @@
 //! Element types and their Rust counterparts.
 
 use crate::{Error, ErrorKind, Result};
-use half::{bf16, f16};
+pub use half::{bf16, f16};
 use std::fmt;
 
 /// The type of a tensor's elements.
@@ -199,12 +199,23 @@ macro_rules! element {
 element! {
     f64 => F64, |x| x, |x| x, |x: f64| x as i64, |x: i64| x as f64;
     f32 => F32, f64::from, |x: f64| x as f32, |x: f32| x as i64, |x: i64| x as f32;
-    f16 => F16, f16::to_f64, f16::from_f64, |x: f16| x.to_f32() as i64, |x: i64| f16::from_f64(x as f64);
-    bf16 => BF16, bf16::to_f64, bf16::from_f64, |x: bf16| x.to_f32() as i64, |x: i64| bf16::from_f64(x as f64);
+    f16 => F16, f16::to_f64, |x: f64| f16::from_f32(to_odd(x)), |x: f16| x.to_f32() as i64, |x: i64| f16::from_f32(to_odd(x as f64));
+    bf16 => BF16, bf16::to_f64, |x: f64| bf16::from_f32(to_odd(x)), |x: bf16| x.to_f32() as i64, |x: i64| bf16::from_f32(to_odd(x as f64));
     i64 => I64, |x: i64| x as f64, |x: f64| x as i64, |x| x, |x| x;
     i32 => I32, f64::from, |x: f64| x as i32, i64::from, |x: i64| x as i32;
     u32 => U32, f64::from, |x: f64| x as u32, i64::from, |x: i64| x as u32;
     u8 => U8, f64::from, |x: f64| x as u8, i64::from, |x: i64| x as u8;
+}
+
+/// `x` in `f32`, inexact results rounded to the neighbour whose last bit is set (Boldo and Melquiond 2005): rounding that
+/// to half precision is as if `x` had been rounded once. The `half` crate looks at the upper half of an `f64` only.
+fn to_odd(x: f64) -> f32 {
+    let near = x as f32;
+    if f64::from(near) == x || !near.is_finite() || near.to_bits() & 1 == 1 {
+        return near;
+    }
+    let away = f64::from(near).abs() > x.abs();
+    f32::from_bits(if away { near.to_bits() - 1 } else { near.to_bits() + 1 })
 }
 
 impl sealed::Sealed for bool {}
@@ -302,6 +313,20 @@ mod tests {
         assert_eq!(DType::U8.promote(DType::Bool), DType::U8);
         assert_eq!(DType::I64.promote(DType::F16), DType::F16);
         assert_eq!(DType::I32.promote(DType::U32), DType::I64);
+    }
+
+    #[test]
+    fn half_floats_are_rounded_once() {
+        // Just above the middle of two neighbours, by less than an f32 can tell.
+        let above = 1.0 + 2f64.powi(-8) + 2f64.powi(-40);
+        assert_eq!(<bf16 as Element>::from_f64(above).to_f64(), 1.0 + 2f64.powi(-7));
+        assert_eq!(<bf16 as Element>::from_f64(1.0 + 2f64.powi(-8)).to_f64(), 1.0);
+        let below = 1.0 + 3.0 * 2f64.powi(-11) - 2f64.powi(-40);
+        assert_eq!(<f16 as Element>::from_f64(below).to_f64(), 1.0 + 2f64.powi(-10));
+        assert_eq!(<f16 as Element>::from_f64(-65519.999).to_f64(), -65504.0);
+        assert_eq!(<f16 as Element>::from_f64(65520.0).to_f64(), f64::INFINITY);
+        assert!(<bf16 as Element>::from_f64(f64::NAN).to_f64().is_nan());
+        assert_eq!(<f16 as Element>::from_f64(2f64.powi(-25) * 1.000_000_001).to_f64(), 2f64.powi(-24));
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub struct Layout {
 
 impl Layout {
     /// A contiguous layout at offset 0.
+    #[inline]
     pub fn contiguous(shape: Shape) -> Self {
         Layout { shape, strides: shape.contiguous_strides(), offset: 0 }
     }
@@ -26,28 +27,34 @@ impl Layout {
     }
 
     /// The sizes.
+    #[inline]
     pub fn shape(&self) -> &Shape {
         &self.shape
     }
     /// The steps between neighbours, in elements.
+    #[inline]
     pub fn strides(&self) -> &Dims {
         &self.strides
     }
     /// The position of the first element.
+    #[inline]
     pub fn offset(&self) -> usize {
         self.offset
     }
     /// Number of dimensions.
+    #[inline]
     pub fn rank(&self) -> usize {
         self.shape.rank()
     }
     /// Number of elements.
+    #[inline]
     pub fn count(&self) -> usize {
         self.shape.count()
     }
 
     /// Whether elements lie one after the other in row-major order. Strides of dimensions of size 1 do not matter,
     /// and an empty view is contiguous.
+    #[inline]
     pub fn is_contiguous(&self) -> bool {
         let mut step = 1;
         for d in (0..self.rank()).rev() {
@@ -63,6 +70,7 @@ impl Layout {
     }
 
     /// The range of the storage that a contiguous view covers, `None` for other views.
+    #[inline]
     pub fn contiguous_range(&self) -> Option<std::ops::Range<usize>> {
         self.is_contiguous().then(|| self.offset..self.offset + self.count())
     }

@@ -1,10 +1,13 @@
-//! vlm-core
+#![doc = include_str!("../README.md")]
 
 pub mod autograd;
 pub mod backend;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod data;
 pub mod dtype;
 pub mod error;
+pub mod generate;
 pub mod layout;
 pub mod lora;
 pub mod models;
@@ -12,7 +15,9 @@ pub mod nn;
 pub mod random;
 pub mod shape;
 pub mod tensor;
+pub mod text;
 pub mod train;
+pub mod vision;
 pub mod weights;
 
 pub use backend::Device;

@@ -1,5 +1,7 @@
 //! LLaVA against what transformers computed with the same weights.
 
+#![allow(clippy::print_stdout)] // A test that cannot run says so.
+
 mod common;
 
 use common::{assert_close, parity_folder, rows, tensors};

@@ -5,8 +5,8 @@
 //! newest to the oldest and returns the [`Gradients`] of the leaves.
 //!
 //! Invariant: **no gradient is lost silently.** Every operation is built by one of three functions of this module, and
-//! each is a decision: [`record`] (here is the rule), [`forbid`] (there is none: the call fails with
-//! [`NoGradient`](crate::ErrorKind::NoGradient) if an input tracks), or, for integers and truth values, [`constant`].
+//! each is a decision: `record` (here is the rule), `forbid` (there is none: the call fails with
+//! [`NoGradient`](crate::ErrorKind::NoGradient) if an input tracks), or, for integers and truth values, `constant`.
 //! Outside of this crate the only way in is [`custom`], which asks for the rule.
 //!
 //! Rules keep only what they need: a linear layer whose weight is frozen does not keep its input.

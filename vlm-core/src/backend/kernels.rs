@@ -185,6 +185,7 @@ pub trait Kernels: Primitives {
     }
 
     /// The gradients of [`Kernels::linear_cross_entropy`] for `x` and, if `weight` is set, `w`.
+    #[allow(clippy::too_many_arguments)] // What the forward took, what it kept, and what is wanted.
     fn linear_cross_entropy_backward(
         &self,
         x: View<'_>,

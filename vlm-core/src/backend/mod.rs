@@ -9,7 +9,7 @@
 //! | [`Primitives`] | what every device must compute | 17 required |
 //! | [`Kernels`] | fused operations | none required, all have default bodies |
 //!
-//! `impl Kernels for MyDevice {}` is a complete backend, checked by [`conformance`](crate::conformance), and gets faster
+//! `impl Kernels for MyDevice {}` is a complete backend, checked by the feature `conformance`, and gets faster
 //! kernel by kernel. Core holds an `Arc<dyn Kernels>` and no code above this module is generic over backends or asks
 //! which one it runs on.
 //!

@@ -173,7 +173,8 @@ pub enum CumulativeOp {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ScatterOp {
-    /// Added to what is there; of repeated places every one counts, summed in order of the source.
+    /// Added to what is there; of repeated places every one counts, summed in order of the source, each sum rounded to
+    /// the element type.
     Add,
     /// Put in place of what is there; of repeated places the last in order of the source wins.
     Set,

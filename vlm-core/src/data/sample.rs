@@ -1,5 +1,7 @@
 //! One conversation with its pictures.
 
+use crate::Result;
+use crate::vision::Picture;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -108,4 +110,15 @@ pub struct Sample {
     pub messages: Vec<Message>,
     /// The pictures that the messages show, referred to by position.
     pub images: Vec<ImageRef>,
+}
+
+impl Sample {
+    /// All pictures of the row, decoded.
+    ///
+    /// # Errors
+    /// Those of [`Picture::load`], with the row's id and the picture's position.
+    pub fn pictures(&self) -> Result<Vec<Picture>> {
+        let load = |(i, image)| Picture::load(image).map_err(|e| e.with("row", &self.id).with("picture", i));
+        self.images.iter().enumerate().map(load).collect()
+    }
 }

@@ -53,7 +53,7 @@ impl LoraAdapter {
     /// NaN or infinity in one; those of [`PeftConfig::load`] and [`LoraAdapter::inject`]. Nothing stays attached then.
     pub fn load(model: &dyn Model, name: &str, dir: &Path) -> Result<Self> {
         let config = PeftConfig::load(dir)?;
-        let files = WeightFiles::open(&dir.join(FILE))?;
+        let files = WeightFiles::open(dir.join(FILE))?;
         let adapter = Self::inject(model, name, config, 0)?;
         match adapter.fill(&files) {
             Ok(()) => {

@@ -4,6 +4,7 @@ pub mod auto;
 mod batch;
 pub mod clip;
 mod config;
+mod folder;
 pub mod llama;
 pub mod llava;
 mod source;
@@ -11,5 +12,6 @@ mod traits;
 
 pub use batch::VlmBatch;
 pub use config::Limits;
+pub use folder::{load, read_config, save};
 pub use source::TensorMap;
 pub use traits::{Model, VisionLanguageModel};

@@ -83,7 +83,8 @@ impl Tensor {
         Ok(record(out, "to_dtype", &[self], || move |grad, sink| sink.with(0, || grad.to_dtype(from))))
     }
 
-    /// The same elements on another device; itself if it is there already.
+    /// The same elements on another device; itself if it is there already. To the same device seen through layers nothing
+    /// is copied: operations from then on go through them.
     ///
     /// # Gradient
     /// Moved back.
@@ -92,7 +93,7 @@ impl Tensor {
     /// [`ErrorKind::OutOfMemory`] on that device.
     pub fn to_device(&self, device: &Device) -> Result<Tensor> {
         if self.device().shares_memory(device) {
-            return Ok(self.clone());
+            return Ok(Tensor { device: device.clone(), ..self.clone() });
         }
         let storage = device.kernels().upload(self.dtype(), &self.to_bytes()?)?;
         let out = Tensor::from_storage(storage, *self.shape(), device);
@@ -132,7 +133,7 @@ impl Tensor {
         }
         // x - x is NaN exactly where x is not finite, and a sum keeps the NaN.
         let x = self.detach();
-        Ok((&x - &x)?.to_dtype(DType::F32)?.sum_all()?.item::<f32>()? == 0.0)
+        Ok(x.sub(&x)?.to_dtype(DType::F32)?.sum_all()?.item::<f32>()? == 0.0)
     }
 }
 

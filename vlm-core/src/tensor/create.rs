@@ -96,7 +96,7 @@ impl Tensor {
     /// [`ErrorKind::Config`] if `step` is 0, not finite or leads away from `end`.
     pub fn arange(start: f64, end: f64, step: f64, dtype: DType, device: &Device) -> Result<Self> {
         let len = ((end - start) / step).ceil();
-        if !(step != 0.0 && len.is_finite() && len >= 0.0 && len < 9e15) {
+        if !(step != 0.0 && (0.0..9e15).contains(&len)) {
             let message = format!("no steps of {step} lead from {start} to {end}");
             return Err(Error::new(ErrorKind::Config, "arange", message));
         }

@@ -39,8 +39,22 @@ impl Tensor {
         Ok(Tensor::from_storage(storage, *shape, self.device()))
     }
 
-    /// `op` of both operands and its rule: `rule(a, b, out)` gives what to do with the gradient.
+    /// `op` of both operands, recorded if one of them tracks gradients.
+    ///
+    /// Operands that fit as they are and have no history take a short way, which for small tensors is half the cost.
     fn binary(&self, name: &'static str, op: BinaryOp, rhs: &Tensor) -> Result<Tensor> {
+        let alike =
+            self.dtype() == rhs.dtype() && self.shape() == rhs.shape() && self.device().shares_memory(rhs.device());
+        if !alike || self.tracks_grad() || rhs.tracks_grad() || !accepts(op, self.dtype().class()) {
+            return self.binary_general(name, op, rhs);
+        }
+        let storage = self.device().kernels().binary(op, self.view(), rhs.view())?;
+        Ok(Tensor::from_storage(storage, *self.shape(), self.device()))
+    }
+
+    /// As [`Tensor::binary`], for operands of any kind.
+    #[inline(never)]
+    fn binary_general(&self, name: &'static str, op: BinaryOp, rhs: &Tensor) -> Result<Tensor> {
         let Pair { a, b, shape } = Pair::new(name, self, rhs)?;
         if !accepts(op, a.dtype().class()) {
             let message = format!("not defined for {}", a.dtype());
@@ -292,7 +306,7 @@ impl Tensor {
             op,
             UnaryOp::Neg | UnaryOp::Abs | UnaryOp::Square | UnaryOp::Affine { .. } | UnaryOp::Clamp { .. }
         );
-        if !self.dtype().is_float() && !(integers && self.dtype().is_int()) {
+        if !(self.dtype().is_float() || integers && self.dtype().is_int()) {
             let message = format!("not defined for {}", self.dtype());
             return Err(Error::new(ErrorKind::DType, name, message).hint("convert it with to_dtype first"));
         }

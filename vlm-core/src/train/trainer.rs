@@ -2,7 +2,7 @@
 
 use super::Task;
 use super::checkpoint::{CheckpointStore, latest, resume_from};
-use super::optim::{Optimizer, Schedule, collect, global_norm};
+use super::optim::{Optimizer, Schedule, collect, global_norm, require_all};
 use super::options::{Resume, TrainerOptions};
 use super::report::{EventWriter, LossPlot, Progress, ProgressSink, TrainerLog, jsonl};
 use super::run::State;
@@ -162,7 +162,7 @@ impl Trainer {
             }
         }
         if state.step == 0 && !self.options.allow_missing_gradients {
-            refuse_missing(&state.params, &grads)?;
+            require_all(&state.params, &grads)?;
         }
         let scale = 1.0 / tokens as f64;
         let norm = global_norm(grads.iter().flatten(), scale)?;
@@ -194,17 +194,6 @@ fn non_finite(what: String, step: u64, rows: &[usize], task: &dyn Task) -> Error
     Error::new(ErrorKind::NonFinite, "train", format!("{what} in step {}", step + 1))
         .with("rows", format!("{}{more}", names.join(", ")))
         .hint("lower the learning rate, clip gradients, or look at these rows; the last checkpoint is intact")
-}
-
-fn refuse_missing(params: &[Param], grads: &[Option<Tensor>]) -> Result<()> {
-    let missing: Vec<&str> = params.iter().zip(grads).filter(|(_, g)| g.is_none()).map(|(p, _)| p.name()).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let more = if missing.len() > 8 { " …" } else { "" };
-    let message = format!("{} trained parameters got no gradient: {}{more}", missing.len(), missing[..missing.len().min(8)].join(", "));
-    Err(Error::new(ErrorKind::MissingGradient, "train", message)
-        .hint("freeze them, use them in the loss, or set allow_missing_gradients if it is meant"))
 }
 
 /// What a run writes beside its checkpoints.

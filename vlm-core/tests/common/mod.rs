@@ -1,5 +1,6 @@
 //! What the parity tests share.
 #![allow(dead_code)]
+#![allow(clippy::print_stdout)] // A test that cannot run says so.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -45,7 +45,7 @@ fn slope<P: Primitives + ?Sized>(e: &Eager<'_, P>, op: UnaryOp, x: &Value, y: &V
         UnaryOp::Softplus => e.unary(UnaryOp::Sigmoid, x),
         UnaryOp::Sign | UnaryOp::Floor | UnaryOp::Ceil | UnaryOp::Round => e.full(*x.shape(), 0.0, x.dtype()),
         UnaryOp::Affine { mul, .. } => e.full(*x.shape(), mul, x.dtype()),
-        UnaryOp::Powf(p) if p == 0.0 => e.full(*x.shape(), 0.0, x.dtype()),
+        UnaryOp::Powf(0.0) => e.full(*x.shape(), 0.0, x.dtype()),
         UnaryOp::Powf(p) => e.affine(&e.unary(UnaryOp::Powf(p - 1.0), x)?, p, 0.0),
         UnaryOp::Clamp { low, high } => {
             let inside =
@@ -83,8 +83,15 @@ pub fn unary_backward<P: Primitives + ?Sized>(
     let e = Eager(p);
     let grad_wide = e.wide(grad)?;
     let factor = slope(&e, op, &e.wide(x)?, &e.wide(y)?)?;
-    // Where the slope is 0 the gradient is 0, also for an infinite one above it.
-    e.finish(e.mul(&grad_wide, &factor)?, grad.dtype())
+    let mut out = e.mul(&grad_wide, &factor)?;
+    if matches!(
+        op,
+        UnaryOp::Relu | UnaryOp::Clamp { .. } | UnaryOp::Sign | UnaryOp::Floor | UnaryOp::Ceil | UnaryOp::Round
+    ) {
+        // Where the slope is 0 the gradient is 0, also for an infinite one above it.
+        out = e.masked(&e.compare_to(CompareOp::Eq, &factor, 0.0)?, 0.0, &out)?;
+    }
+    e.finish(out, grad.dtype())
 }
 
 /// The default body of [`Kernels::glu`](crate::backend::Kernels::glu).
@@ -122,6 +129,7 @@ pub fn dropout<P: Primitives + ?Sized>(p: &P, x: View<'_>, rate: f64, key: Rando
     let e = Eager(p);
     let wide = e.wide(x)?;
     let keep = super::random(p, wide.dtype(), x.count(), Distribution::Bernoulli { p: 1.0 - rate }, key)?;
-    let kept = e.mul(&wide, &Value::new(keep, *x.shape()))?;
-    e.finish(e.affine(&kept, 1.0 / (1.0 - rate), 0.0)?, x.dtype())
+    // Chosen, not multiplied: a dropped infinity is 0 too.
+    let dropped = e.compare_to(CompareOp::Eq, &Value::new(keep, *x.shape()), 0.0)?;
+    e.finish(e.masked(&dropped, 0.0, &e.affine(&wide, 1.0 / (1.0 - rate), 0.0)?)?, x.dtype())
 }

@@ -43,7 +43,8 @@ fn backward<P: Primitives + ?Sized>(
     let (targets, ignored) = sound(e, targets, ignore)?;
     let grad = e.masked(&ignored, 0.0, grad)?.unsqueeze(1);
     let probs = e.unary(UnaryOp::Exp, &e.sub(logits, &lse.unsqueeze(1))?)?;
-    let spread = e.mul(&probs, &grad)?;
+    // Ignored rows may hold anything.
+    let spread = e.masked(&ignored.unsqueeze(1), 0.0, &e.mul(&probs, &grad)?)?;
     let minus = e.unary(UnaryOp::Neg, &grad)?;
     let shape = *logits.shape();
     let op = crate::backend::ScatterOp::Add;

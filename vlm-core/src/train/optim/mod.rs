@@ -47,15 +47,26 @@ pub trait Optimizer: Send {
 /// [`ErrorKind::MissingGradient`] listing trained parameters that got none, unless `allow_missing`.
 pub fn collect(params: &[Param], grads: &mut Gradients, allow_missing: bool) -> Result<Vec<Option<Tensor>>> {
     let found: Vec<Option<Tensor>> = params.iter().map(|p| Ok(grads.remove(&p.tensor()?))).collect::<Result<_>>()?;
-    let missing: Vec<&str> = params.iter().zip(&found).filter(|(_, g)| g.is_none()).map(|(p, _)| p.name()).collect();
-    if missing.is_empty() || allow_missing {
-        return Ok(found);
+    if !allow_missing {
+        require_all(params, &found)?;
+    }
+    Ok(found)
+}
+
+/// Checks that every parameter has a gradient.
+///
+/// # Errors
+/// [`ErrorKind::MissingGradient`] listing those that have none.
+pub fn require_all(params: &[Param], grads: &[Option<Tensor>]) -> Result<()> {
+    let missing: Vec<&str> = params.iter().zip(grads).filter(|(_, g)| g.is_none()).map(|(p, _)| p.name()).collect();
+    if missing.is_empty() {
+        return Ok(());
     }
     let shown = missing.iter().take(8).copied().collect::<Vec<_>>().join(", ");
     let more = if missing.len() > 8 { format!(" and {} more", missing.len() - 8) } else { String::new() };
     let message = format!("{} trained parameters got no gradient: {shown}{more}", missing.len());
     Err(Error::new(ErrorKind::MissingGradient, "train", message)
-        .hint("freeze them, or use them in the loss; allow it explicitly if it is meant"))
+        .hint("freeze them, use them in the loss, or set allow_missing_gradients if it is meant"))
 }
 
 fn bad_state(message: String) -> Error {

@@ -1,0 +1,125 @@
+//! Models as folders that Hugging Face's libraries write and read.
+
+use super::{Model, VisionLanguageModel, auto};
+use crate::nn::{Builder, Init, ParameterSource};
+use crate::weights::atomic::write_atomic;
+use crate::weights::mapping::read_small;
+use crate::weights::{WeightFiles, save_tensors_sharded};
+use crate::{DType, Device, Error, ErrorKind, Result, Shape, Tensor};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Largest `config.json` that is read.
+const MAX_CONFIG: u64 = 16 << 20;
+/// Largest file of weights that is written; more go into shards, as transformers does.
+const SHARD: usize = 5_000_000_000;
+/// How many names a message lists.
+const LISTED: usize = 5;
+
+/// A folder's `config.json`.
+///
+/// # Errors
+/// [`ErrorKind::Io`] if there is none, [`ErrorKind::Config`] if it is no JSON object.
+pub fn read_config(dir: &Path) -> Result<Value> {
+    let path = dir.join("config.json");
+    let bytes = read_small("config.json", &path, MAX_CONFIG)?;
+    let bad = |what: String| Error::new(ErrorKind::Config, "config.json", what).with("file", path.display());
+    let config: Value = serde_json::from_slice(&bytes).map_err(|e| bad(format!("not JSON: {e}")))?;
+    if config.is_object() { Ok(config) } else { Err(bad("not a JSON object".to_owned())) }
+}
+
+/// Loads the model of a folder with `config.json` and weights. `dtype` is the type of parameters and activations; `None`
+/// takes that of `config.json` (`torch_dtype`), `f32` where it says none.
+///
+/// # Errors
+/// Those of [`read_config`], [`auto::build`] and [`WeightFiles`]; [`ErrorKind::Format`] if the weights lack a tensor.
+/// Tensors that the model does not use are reported as a warning.
+pub fn load(dir: &Path, dtype: Option<DType>, device: &Device) -> Result<Box<dyn VisionLanguageModel>> {
+    let config = read_config(dir)?;
+    let dtype = match dtype {
+        Some(dtype) => dtype,
+        None => stored_dtype(&config)?,
+    };
+    let files = Arc::new(WeightFiles::open(dir)?);
+    let source = EitherName(files.clone());
+    let model =
+        auto::build(&Builder::new(source, dtype, device), &config).map_err(|e| e.with("folder", dir.display()))?;
+    let parameters = model.modules().parameters();
+    let names: Vec<String> = parameters.iter().map(|p| stored_name(&files, p.name())).collect();
+    let unused = files.coverage(names.iter().map(String::as_str)).unexpected;
+    if !unused.is_empty() {
+        let some = &unused[..unused.len().min(LISTED)];
+        tracing::warn!(folder = %dir.display(), count = unused.len(), ?some, "the weights hold tensors that the model does not use");
+    }
+    Ok(model)
+}
+
+/// Weights under the names of published files or those that transformers 5 writes.
+struct EitherName(Arc<WeightFiles>);
+
+impl ParameterSource for EitherName {
+    fn get(&self, name: &str, shape: &Shape, init: Init, dtype: DType, device: &Device) -> Result<Tensor> {
+        ParameterSource::get(&self.0, &stored_name(&self.0, name), shape, init, dtype, device)
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        ParameterSource::contains(&self.0, &stored_name(&self.0, name))
+    }
+}
+
+/// The beginnings of names that differ: published, and written by transformers 5.
+const RENAMED: [(&str, &str); 1] = [("vision_tower.vision_model.", "vision_tower.")];
+
+fn stored_name(files: &WeightFiles, name: &str) -> String {
+    let other = RENAMED.iter().find_map(|(old, new)| Some(format!("{new}{}", name.strip_prefix(old)?)));
+    match other {
+        Some(other) if files.info(name).is_none() && files.info(&other).is_some() => other,
+        _ => name.to_owned(),
+    }
+}
+
+fn torch_name(dtype: DType) -> &'static str {
+    match dtype {
+        DType::BF16 => "bfloat16",
+        DType::F16 => "float16",
+        DType::F64 => "float64",
+        _ => "float32",
+    }
+}
+
+fn stored_dtype(config: &Value) -> Result<DType> {
+    let field = ["torch_dtype", "dtype"].into_iter().find_map(|key| config[key].as_str());
+    match field {
+        None | Some("float32" | "auto") => Ok(DType::F32),
+        Some("bfloat16") => Ok(DType::BF16),
+        Some("float16") => Ok(DType::F16),
+        Some("float64") => Ok(DType::F64),
+        Some(other) => Err(Error::new(ErrorKind::Config, "config.json", format!("torch_dtype is {other:?}"))
+            .hint("expected float32, bfloat16 or float16; or give the type when loading")),
+    }
+}
+
+/// Writes `config.json` and weights so that transformers loads them. Adapters are not part of it: merge them first or
+/// save them with [`crate::lora`]. The folder is made if it is not there; each file is replaced as a whole.
+///
+/// # Errors
+/// [`ErrorKind::Io`] if the folder cannot be written.
+pub fn save(model: &dyn Model, dir: &Path) -> Result<()> {
+    const OP: &str = "save model";
+    std::fs::create_dir_all(dir).map_err(|e| Error::io(OP, dir, e))?;
+    let tensors: Vec<(String, Tensor)> = model
+        .modules()
+        .parameters()
+        .into_iter()
+        .filter(|p| !p.name().contains(".lora_"))
+        .map(|p| Ok((p.name().to_owned(), p.tensor()?.detach())))
+        .collect::<Result<_>>()?;
+    let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
+    save_tensors_sharded(dir, "model", &tensors, &metadata, SHARD)?;
+    let mut config = model.config();
+    // What is stored, whatever type the model was once loaded from.
+    config["torch_dtype"] = torch_name(model.dtype()).into();
+    write_atomic(OP, &dir.join("config.json"), format!("{config:#}\n").as_bytes())
+}

@@ -1,0 +1,16 @@
+//! Pictures: decoding, resizing and what makes numbers of them, equal to Pillow and the processors of transformers.
+
+#[cfg(feature = "image-formats")]
+mod decode;
+mod picture;
+mod processor;
+mod processor_config;
+mod qwen;
+mod resize;
+mod tiles;
+
+pub use picture::{MAX_PIXELS, Picture};
+pub use processor::{ImageProcessor, PixelValues, Target};
+pub use qwen::{QwenImageProcessor, QwenPatches};
+pub use resize::{Resample, resize};
+pub use tiles::{TileProcessor, Tiles};
