@@ -18,8 +18,8 @@ use vlm_core::backend::{AttentionArgs, View};
 use vlm_core::{DType, Result};
 
 /// Queries and keys of one tile.
-pub(super) const QUERIES: usize = 64;
-pub(super) const KEYS: usize = 256;
+pub(super) const QUERIES: usize = 128;
+pub(super) const KEYS: usize = 512;
 
 /// One operand `[b, h, s, d]` with channels side by side.
 pub(super) struct Heads<'a> {

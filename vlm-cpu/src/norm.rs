@@ -102,7 +102,7 @@ pub(crate) fn backward(
         let mut dx = CpuStorage::new(dtype, x.count())?;
         let w = vector::<T>(weight, d, 1.0, kind.offset as f32)?;
         let (x, g) = (dense::<T>(&x)?, dense::<T>(&grad)?);
-        let n = if d == 0 { 0 } else { x.len() / d };
+        let n = x.len().checked_div(d).unwrap_or(0);
         let blocks = n.div_ceil(ROWS);
         let mut parts = vec![0.0f32; if affine { blocks * 2 * d } else { 0 }];
         let (place, sums) = (SendPtr(dx.slice_mut::<T>()?.as_mut_ptr()), SendPtr(parts.as_mut_ptr()));

@@ -138,11 +138,10 @@ pub(crate) fn reduce(op: ReduceOp, x: View<'_>, dims: &Dims) -> Result<CpuStorag
     let dtype = x.dtype();
     let refuse = || unsupported("cpu", OpKind::Reduce, op, dtype);
     let (layout, each) = grouped(&x, dims);
-    let groups = if each == 0 {
-        (0..x.layout.rank()).filter(|d| !dims.contains(d)).map(|d| x.shape()[d]).product()
-    } else {
-        x.count() / each
-    };
+    let groups = x
+        .count()
+        .checked_div(each)
+        .unwrap_or_else(|| (0..x.layout.rank()).filter(|d| !dims.contains(d)).map(|d| x.shape()[d]).product());
     let truth = matches!(op, ReduceOp::Any | ReduceOp::All);
     if truth != (dtype == DType::Bool) && (truth || matches!(op, ReduceOp::Mean))
         || (op == ReduceOp::Mean && !dtype.is_float())

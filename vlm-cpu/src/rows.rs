@@ -21,7 +21,7 @@ pub(crate) fn map_rows<T: Small, const I: usize>(
     d: usize,
     f: impl Fn(usize, [&[f32]; I], &mut [f32]) + Sync,
 ) {
-    let n = if d == 0 { 0 } else { out.len() / d };
+    let n = out.len().checked_div(d).unwrap_or(0);
     let (each, place) = (rows_per_task(d), SendPtr(out.as_mut_ptr()));
     parallel_for(n.div_ceil(each), |t| {
         let mut wide: [Vec<f32>; I] = std::array::from_fn(|_| vec![0.0; d]);

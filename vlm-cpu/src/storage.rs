@@ -74,7 +74,7 @@ impl CpuStorage {
     /// Room for `len` elements of unspecified value.
     #[inline]
     pub(crate) fn new(dtype: DType, len: usize) -> Result<Self> {
-        let size = len.checked_mul(dtype.size()).unwrap_or(usize::MAX);
+        let size = len.saturating_mul(dtype.size());
         let bytes = if size <= INLINE { Bytes::Inline([0; INLINE / 8]) } else { Bytes::Pool(Buffer::new(size)?) };
         Ok(CpuStorage { dtype, len, bytes })
     }

@@ -112,6 +112,11 @@ macro_rules! slopes {
                         let f = $body;
                         for i in 0..out.len() { out[i] = g[i] * f(x[i], y[i]); }
                     })*
+                    // Over flat parts the gradient is 0, also below an infinite one.
+                    UnaryOp::Sign | UnaryOp::Floor | UnaryOp::Ceil | UnaryOp::Round => out.fill(0.0),
+                    UnaryOp::Relu => {
+                        for i in 0..out.len() { out[i] = if y[i] > 0.0 { g[i] } else { 0.0 }; }
+                    }
                     UnaryOp::Affine { mul, .. } => {
                         let mul = mul as f32;
                         out.iter_mut().zip(g).for_each(|(o, &g)| *o = g * mul);
@@ -134,7 +139,6 @@ macro_rules! slopes {
 slopes! {
     UnaryOp::Neg => |_: f32, _: f32| -1.0f32;
     UnaryOp::Abs => |x: f32, _: f32| if x > 0.0 { 1.0f32 } else if x < 0.0 { -1.0 } else { x.abs() };
-    UnaryOp::Sign | UnaryOp::Floor | UnaryOp::Ceil | UnaryOp::Round => |_: f32, _: f32| 0.0f32;
     UnaryOp::Exp => |_: f32, y: f32| y;
     UnaryOp::Expm1 => |_: f32, y: f32| y + 1.0;
     UnaryOp::Log => |x: f32, _: f32| 1.0 / x;
@@ -147,8 +151,7 @@ slopes! {
     UnaryOp::Cos => |x: f32, _: f32| -x.sin();
     UnaryOp::Tanh => |_: f32, y: f32| 1.0 - y * y;
     UnaryOp::Sigmoid => |_: f32, y: f32| y * (1.0 - y);
-    UnaryOp::Erf => |x: f32, _: f32| 1.128_379_2 * simd::exp(-x * x);
-    UnaryOp::Relu => |_: f32, y: f32| if y > 0.0 { 1.0f32 } else { 0.0 };
+    UnaryOp::Erf => |x: f32, _: f32| std::f32::consts::FRAC_2_SQRT_PI * simd::exp(-x * x);
     UnaryOp::Gelu => |x: f32, _: f32| simd::gelu_slope(x);
     UnaryOp::GeluTanh => |x: f32, _: f32| simd::gelu_tanh_slope(x);
     UnaryOp::QuickGelu => |x: f32, _: f32| { let s = simd::sigmoid(1.702 * x); s + 1.702 * x * s * (1.0 - s) };
@@ -304,7 +307,7 @@ pub(crate) fn dropout(x: View<'_>, p: f64, key: RandomKey) -> Result<Option<CpuS
                     let words = vlm_core::random::words(key, (start / 4 + b) as u64);
                     for (j, m) in four.iter_mut().enumerate() {
                         let keep = vlm_core::random::uniform(words[j]) < 1.0 - p;
-                        *m = if keep { x[b * 4 + j] * scale } else { x[b * 4 + j] * 0.0 };
+                        *m = if keep { x[b * 4 + j] * scale } else { 0.0 };
                     }
                 }
                 T::narrow(made, piece);

@@ -52,16 +52,17 @@ pub(crate) fn tanh(x: f32) -> f32 {
     let far = (1.0 - 2.0 / (exp(2.0 * a) + 1.0)).copysign(x);
     let z = x * x;
     let p = -5.704_988_7e-3f32;
-    let p = p.mul_add_fast(z, 2.063_908_9e-2);
+    let p = p.mul_add_fast(z, 2.063_909e-2);
     let p = p.mul_add_fast(z, -5.373_971_6e-2);
     let p = p.mul_add_fast(z, 1.333_144_2e-1);
-    let p = p.mul_add_fast(z, -3.333_328_2e-1);
+    let p = p.mul_add_fast(z, -3.333_328e-1);
     let near = (p * z).mul_add_fast(x, x);
     if a < 0.625 { near } else { far }
 }
 
 /// The error function.
 #[inline(always)]
+#[allow(clippy::approx_constant)] // The fit's own coefficient, which only comes near 2/sqrt(pi).
 pub(crate) fn erf(x: f32) -> f32 {
     let a = x.abs();
     let z = x * x;
@@ -158,6 +159,10 @@ mod tests {
         for i in -200_000..=200_000 {
             let x = i as f32 * 1.01e-4 * (1.0 + (i % 7) as f32);
             let (got, want) = (f64::from(f(x)), want(f64::from(x)));
+            if want > f64::from(f32::MAX) {
+                assert!(got.is_infinite(), "{got} at {x}");
+                continue;
+            }
             let error = (got - want).abs() / (want.abs() + floor);
             if error > worst.0 {
                 worst = (error, x);
