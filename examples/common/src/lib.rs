@@ -1,0 +1,8 @@
+//! What the example programs share.
+
+pub mod answer;
+pub mod digits;
+pub mod folder;
+pub mod model;
+pub mod program;
+pub mod prompt;

@@ -1,0 +1,36 @@
+//! What this machine can do: backends, devices, versions, what is missing and the exact remedy.
+//!
+//! `cargo run -p doctor [-- --json]`; exit code 0 when at least one device works.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stderr)] // The last words of a failing program.
+
+mod machine;
+mod report;
+
+use clap::Parser;
+use std::io::Write;
+use std::process::ExitCode;
+
+#[derive(Debug, Parser)]
+#[command(about = "Says what this machine can do with vlm, what is missing and the remedy")]
+struct Args {
+    /// One JSON object instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    #[cfg(feature = "cpu")]
+    if let Err(e) = vlm_cpu::register() {
+        eprintln!("error: {e}");
+        return ExitCode::from(2);
+    }
+    let report = report::examine();
+    let works = report["ok"] == true;
+    let text = if args.json { format!("{report:#}\n") } else { report::text(&report) };
+    // A reader that went away is no failure.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    if works { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
