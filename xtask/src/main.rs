@@ -1,0 +1,68 @@
+//! `cargo xtask`: the project's chores, the same on every machine.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, clippy::print_stderr)] // Its output is what it is for.
+
+mod run;
+mod steps;
+mod workspace;
+
+use anyhow::{Result, bail};
+use std::process::ExitCode;
+use steps::{ALL, Step};
+
+const HELP: &str = "\
+cargo xtask setup               makes .venv with the Python reference tools (done by test where needed)
+cargo xtask test [STEP...]      runs all steps, or those named, in their order
+cargo xtask ci                  the same as test, for a machine that has nothing yet
+cargo xtask regenerate          writes the generated documents anew
+cargo xtask bench [ARGS...]     whole-model and kernel benchmarks of vlm-bench
+
+Environment: VLM_XTASK_SEED repeats the random points of the step `kill`; VLM_XTASK_KILLS sets their number.";
+
+fn main() -> ExitCode {
+    match dispatch(&std::env::args().skip(1).collect::<Vec<_>>()) {
+        Ok(code) => code,
+        Err(e) => {
+            eprintln!("error: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(args: &[String]) -> Result<ExitCode> {
+    let (command, rest) = match args.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => ("help", args),
+    };
+    let named =
+        |names: &[&str]| steps::run(&ALL.iter().filter(|s| names.contains(&s.name)).copied().collect::<Vec<_>>());
+    match command {
+        "setup" => Ok(named(&["setup"])),
+        "regenerate" => {
+            steps::generated::regenerate()?;
+            Ok(ExitCode::SUCCESS)
+        }
+        "test" | "ci" => Ok(steps::run(&select(rest)?)),
+        "bench" => {
+            steps::bench::run(rest)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        "help" | "--help" | "-h" => {
+            println!("{HELP}\n\nSteps of test:");
+            for step in ALL {
+                println!("  {:<10} {}", step.name, step.what);
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        other => bail!("unknown command {other:?}\n\n{HELP}"),
+    }
+}
+
+fn select(names: &[String]) -> Result<Vec<Step>> {
+    if let Some(unknown) = names.iter().find(|n| !ALL.iter().any(|s| s.name == **n)) {
+        let known: Vec<_> = ALL.iter().map(|s| s.name).collect();
+        bail!("unknown step {unknown:?}; the steps are {}", known.join(", "));
+    }
+    Ok(ALL.iter().filter(|s| names.is_empty() || names.iter().any(|n| n == s.name)).copied().collect())
+}

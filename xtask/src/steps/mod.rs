@@ -1,0 +1,77 @@
+//! The steps of `cargo xtask test`, cheapest first.
+
+mod bad_input;
+pub(crate) mod bench;
+mod code;
+pub(crate) mod generated;
+mod job;
+mod kill;
+mod package;
+mod python;
+
+use anyhow::Result;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// One thing the project promises. It fails if it cannot be checked.
+#[derive(Clone, Copy)]
+pub(crate) struct Step {
+    pub(crate) name: &'static str,
+    pub(crate) what: &'static str,
+    run: fn() -> Result<()>,
+}
+
+const fn step(name: &'static str, what: &'static str, run: fn() -> Result<()>) -> Step {
+    Step { name, what, run }
+}
+
+/// In the order they run.
+pub(crate) const ALL: &[Step] = &[
+    step("setup", "makes .venv with the Python reference tools", python::setup),
+    step("fmt", "the code is formatted", code::fmt),
+    step("clippy", "no lint speaks up in any target", code::clippy),
+    step("tests", "all tests of all members, conformance suite and doctests included", code::tests),
+    step("docs", "the documentation builds without a warning", code::docs),
+    step("minimal", "vlm-core builds without features, a C compiler or a system library", code::minimal),
+    step("generated", "generated documents are up to date", generated::check),
+    step("package", "the packaged crates run the README's first example outside of the workspace", package::run),
+    step("job", "the main job ends in time with at least 0.90 after tuning", job::run),
+    step("peft", "transformers and PEFT load what the main job wrote and answer the same", python::peft),
+    step("tensorboard", "TensorBoard's reader returns the scalars of the log", python::tensorboard),
+    step("bad-input", "wrong input ends in an error that names the thing and the remedy", bad_input::run),
+    step("kill", "runs killed at random points resume bit for bit", kill::run),
+];
+
+/// Runs steps one after the other; a failure does not keep the others from running.
+pub(crate) fn run(steps: &[Step]) -> ExitCode {
+    let started = Instant::now();
+    let mut failed = Vec::new();
+    let mut lines = Vec::new();
+    for step in steps {
+        println!("\n=== {}: {}", step.name, step.what);
+        let began = Instant::now();
+        let result = (step.run)();
+        let word = if result.is_ok() { "ok" } else { "FAILED" };
+        if let Err(e) = result {
+            println!("{e:#}");
+            failed.push(step.name);
+        }
+        let line = format!("{:<12} {:>8}  {word}", step.name, show(began.elapsed()));
+        println!("=== {line}");
+        lines.push(line);
+    }
+    println!("\n{}", lines.join("\n"));
+    let (n, time) = (steps.len(), show(started.elapsed()));
+    if failed.is_empty() {
+        println!("test result: ok. {n} of {n} steps passed in {time}");
+        ExitCode::SUCCESS
+    } else {
+        println!("test result: FAILED. {} of {n} steps failed in {time}: {}", failed.len(), failed.join(", "));
+        ExitCode::FAILURE
+    }
+}
+
+fn show(time: Duration) -> String {
+    let s = time.as_secs();
+    if s < 60 { format!("{:.1} s", time.as_secs_f64()) } else { format!("{} min {:02} s", s / 60, s % 60) }
+}
