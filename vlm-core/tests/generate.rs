@@ -6,7 +6,7 @@ use common::{parity_folder, rows, tensors};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use vlm_core::generate::{FinishReason, GenerationConfig, Generator, generate_text};
-use vlm_core::models::{VisionLanguageModel, VlmBatch, load, save};
+use vlm_core::models::{Images, VisionLanguageModel, VlmBatch, load, save};
 use vlm_core::text::Tokenizer;
 use vlm_core::{DType, Device, ErrorKind, Tensor};
 
@@ -33,8 +33,8 @@ impl Held {
             input_ids: rows(get("input_ids").unwrap()),
             attention_mask: get("attention_mask")
                 .map(|m| rows(m).iter().map(|r| r.iter().map(|&v| v != 0).collect()).collect()),
-            pixel_values: get("pixel_values").cloned(),
-            labels: None,
+            images: get("pixel_values").cloned().map(Images::new),
+            ..VlmBatch::default()
         }
     }
 
@@ -90,8 +90,8 @@ fn drawn_answers_follow_the_seed_and_not_the_other_rows() {
     if let Some(mask) = &mut alone.attention_mask {
         mask.push(mask[0].clone());
     }
-    let pixels = alone.pixel_values.take().unwrap();
-    alone.pixel_values = Some(Tensor::cat(&[pixels.clone(), pixels], 0).unwrap());
+    let pixels = alone.images.take().unwrap().pixel_values;
+    alone.images = Some(Tensor::cat(&[pixels.clone(), pixels], 0).unwrap().into());
     let twice = Generator::new(&*held.model, alone, config(3)).unwrap().map(|s| s.unwrap()).collect::<Vec<_>>();
     assert_eq!(twice.iter().map(|s| s[0]).collect::<Vec<_>>(), once);
     assert!(twice.iter().any(|s| s[0] != s[1]), "rows draw their own numbers");
@@ -130,7 +130,7 @@ fn what_cannot_be_answered_is_named() {
     let long = GenerationConfig { max_new_tokens: 1 << 30, ..twelve() };
     assert_eq!(fails(held.prompt("one_image"), long).kind(), ErrorKind::Config);
     let mut without = held.prompt("one_image");
-    without.pixel_values = None;
+    without.images = None;
     let e = Generator::new(&*held.model, without, twelve()).unwrap().next().unwrap().unwrap_err();
     assert!(e.to_string().contains("picture placeholders"), "{e}");
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use vlm_core::lora::LoraAdapter;
 use vlm_core::models::llava::{Llava, LlavaConfig};
-use vlm_core::models::{Model, TensorMap, VisionLanguageModel, VlmBatch, auto};
+use vlm_core::models::{ImageTextModel, Images, Model, TensorMap, VisionLanguageModel, VlmBatch, auto};
 use vlm_core::nn::Builder;
 use vlm_core::train::optim::{AdamW, AdamWOptions, Optimizer, collect, global_norm};
 use vlm_core::{DType, Device, Tensor};
@@ -27,8 +27,9 @@ fn batch(expected: &BTreeMap<String, Tensor>, prefix: &str) -> VlmBatch {
         input_ids: rows(get("input_ids").unwrap()),
         attention_mask: get("attention_mask")
             .map(|m| rows(m).iter().map(|r| r.iter().map(|&v| v != 0).collect()).collect()),
-        pixel_values: get("pixel_values").cloned(),
+        images: get("pixel_values").cloned().map(Images::new),
         labels: get("labels").map(rows),
+        ..VlmBatch::default()
     }
 }
 
@@ -44,16 +45,16 @@ fn hidden_states_and_logits_are_those_of_transformers() {
         }
         let batch = batch(&expected, &format!("case/{case}"));
         let want = |name: &str| expected.get(&format!("case/{case}/{name}"));
-        if let (Some(want), Some(pixels)) = (want("vision_features"), &batch.pixel_values) {
-            let got = model.vision_features(pixels).unwrap();
+        if let (Some(want), Some(pixels)) = (want("vision_features"), &batch.images) {
+            let got = model.vision_features(&pixels.pixel_values).unwrap();
             assert_close(case, &got.reshape(*want.shape()).unwrap(), want, 1e-4, 1e-6);
         }
-        if let (Some(want), Some(pixels)) = (want("projector_output"), &batch.pixel_values) {
+        if let (Some(want), Some(pixels)) = (want("projector_output"), &batch.images) {
             let got = model.image_features(pixels).unwrap();
             assert_close(case, &got.reshape(*want.shape()).unwrap(), want, 1e-4, 1e-6);
         }
         if let Some(want) = want("inputs_embeds") {
-            assert_close(case, &model.inputs_embeds(&batch).unwrap(), want, 1e-4, 1e-6);
+            assert_close(case, &model.place(&batch).unwrap().0, want, 1e-4, 1e-6);
         }
         let hidden = model.hidden_states(&batch, None).unwrap();
         let s = hidden.shape()[1];
@@ -89,7 +90,7 @@ fn greedy_tokens_with_a_cache_are_those_of_transformers() {
                 got[row].push(id);
             }
             batch.input_ids = next.iter().map(|&id| vec![id]).collect();
-            batch.pixel_values = None;
+            batch.images = None;
             batch.attention_mask.as_mut().unwrap().iter_mut().for_each(|m| m.push(true));
         }
         assert_eq!(got, want, "{case}");

@@ -10,7 +10,7 @@ use vlm_bench::{Times, open, peak_rss_mib};
 use vlm_core::autograd::no_grad;
 use vlm_core::backend::RandomKey;
 use vlm_core::lora::{LoraAdapter, PeftConfig};
-use vlm_core::models::{VisionLanguageModel, VlmBatch, auto, load, read_config};
+use vlm_core::models::{Images, VisionLanguageModel, VlmBatch, auto, load, read_config};
 use vlm_core::nn::{Builder, Initializer};
 use vlm_core::train::optim::{AdamW, AdamWOptions, Optimizer, collect};
 use vlm_core::{DType, Device, Tensor};
@@ -64,18 +64,18 @@ struct Bench {
 }
 
 impl Bench {
-    fn pixels(&self, pictures: usize) -> Result<Tensor> {
+    fn images(&self, pictures: usize) -> Result<Images> {
         let side = self.model.config()["vision_config"]["image_size"]
             .as_u64()
             .context("config.json has no vision_config.image_size")?;
         let shape = [pictures, 3, side as usize, side as usize];
-        Ok(Tensor::randn(shape, RandomKey { seed: 2, stream: 0 }, self.arguments.dtype, &self.device)?)
+        Ok(Tensor::randn(shape, RandomKey { seed: 2, stream: 0 }, self.arguments.dtype, &self.device)?.into())
     }
 
     /// Rows of pictures first and text after, the same at every call.
     fn batch(&self, labels: bool) -> Result<VlmBatch> {
         let Arguments { batch, seq, images, .. } = self.arguments;
-        let pixels = if images > 0 { Some(self.pixels(batch * images)?) } else { None };
+        let pixels = if images > 0 { Some(self.images(batch * images)?) } else { None };
         let per_row = match &pixels {
             Some(pixels) => no_grad(|| self.model.image_features(pixels))?.shape()[0] / batch,
             None => 0,
@@ -95,7 +95,7 @@ impl Bench {
                 .map(|r| r.iter().enumerate().map(|(i, &t)| if i < per_row { -100 } else { t }).collect())
                 .collect()
         });
-        Ok(VlmBatch { input_ids: rows, pixel_values: pixels, labels, ..VlmBatch::default() })
+        Ok(VlmBatch { input_ids: rows, images: pixels, labels, ..VlmBatch::default() })
     }
 
     fn times(&self, mut f: impl FnMut() -> Result<f64>) -> Result<Times> {
@@ -124,7 +124,7 @@ impl Bench {
         let Arguments { batch, seq, images, new_tokens, .. } = self.arguments;
         match self.arguments.task {
             Task::Encode => {
-                let pixels = self.pixels(images.max(1))?;
+                let pixels = self.images(images.max(1))?;
                 let times =
                     self.times(|| self.clocked(|| Ok(no_grad(|| self.model.image_features(&pixels)).map(drop)?)))?;
                 Ok((times, 0, images.max(1)))
@@ -194,6 +194,7 @@ fn main() -> Result<()> {
     } else {
         eprintln!("{} holds no weights: they are random", arguments.model.display());
         auto::build(&Builder::new(Initializer { seed: 1 }, arguments.dtype, &device), &read_config(&arguments.model)?)?
+            .vision_language()?
     };
     let load_s = start.elapsed().as_secs_f64();
     let bench = Bench { arguments, model, device };

@@ -40,7 +40,7 @@ fn main() -> Result<()> {
         let labels = ids.iter().map(|r| r.iter().map(|&t| if t == 1 { -100 } else { t }).collect()).collect();
         let pixels = Tensor::ones([8, 3, 16, 16], DType::F32, &device)?;
         let batch =
-            VlmBatch { input_ids: ids, labels: Some(labels), pixel_values: Some(pixels), ..VlmBatch::default() };
+            VlmBatch { input_ids: ids, labels: Some(labels), images: Some(pixels.into()), ..VlmBatch::default() };
         let mut grads = model.loss(&batch)?.mean()?.backward()?;
         let grads = collect(&params, &mut grads, false)?;
         optimizer.step(&params, &grads, 1e-4, 1.0)?;

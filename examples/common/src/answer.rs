@@ -26,7 +26,7 @@ pub fn answers(model: &Llava, tokenizer: &Tokenizer, digits: &[Digit], question:
         let pictures: Vec<_> = batch.iter().map(|d| &d.picture).collect();
         let mut input = VlmBatch {
             input_ids: vec![prompt.clone(); batch.len()],
-            pixel_values: Some(pixels(&pictures, model.device())?),
+            images: Some(pixels(&pictures, model.device())?.into()),
             ..VlmBatch::default()
         };
         let mut said: Vec<Vec<i64>> = vec![Vec::new(); batch.len()];

@@ -4,8 +4,8 @@ use crate::digits::Digit;
 use crate::prompt::{IMAGE, Question, Talk, talk};
 use anyhow::{Context, Result};
 use vlm_core::models::clip::ClipVisionConfig;
-use vlm_core::models::llama::LlamaConfig;
 use vlm_core::models::llava::{Llava, LlavaConfig};
+use vlm_core::models::text::TextConfig;
 use vlm_core::models::{Model, VisionLanguageModel, VlmBatch};
 use vlm_core::nn::{Activation, Builder, Initializer, LossSum};
 use vlm_core::text::Tokenizer;
@@ -34,7 +34,7 @@ pub fn config(tokenizer: &Tokenizer) -> Result<LlavaConfig> {
         initializer_range: 0.08,
         ..ClipVisionConfig::default()
     };
-    let text_config = LlamaConfig {
+    let text_config = TextConfig {
         vocab_size: tokenizer.vocab_size(),
         hidden_size: 96,
         intermediate_size: 256,
@@ -46,7 +46,7 @@ pub fn config(tokenizer: &Tokenizer) -> Result<LlavaConfig> {
         bos_token_id: Some(id(tokenizer.bos_id(), "<s>")?),
         eos_token_id: Some(id(tokenizer.eos_id(), "</s>")?.into()),
         pad_token_id: Some(id(tokenizer.pad_id(), "<pad>")?),
-        ..LlamaConfig::default()
+        ..TextConfig::default()
     };
     Ok(LlavaConfig {
         image_token_index: id(tokenizer.token_to_id(IMAGE), IMAGE)?,
@@ -122,10 +122,10 @@ impl Task for DigitTask<'_> {
         let indices = Tensor::from_slice(&indices, rows.len(), self.model.device())?;
         self.model.loss(&VlmBatch {
             input_ids: rows.iter().map(|&r| self.talks[r].ids.clone()).collect(),
-            // Padding is on the right, where no token looks.
-            attention_mask: None,
-            pixel_values: Some(self.pixels.index_select(0, &indices)?),
+            images: Some(self.pixels.index_select(0, &indices)?.into()),
             labels: Some(rows.iter().map(|&r| self.talks[r].labels.clone()).collect()),
+            // Padding is on the right, where no token looks: it needs no mask.
+            ..VlmBatch::default()
         })
     }
 

@@ -1,28 +1,86 @@
 //! Models by `model_type`.
 
-use super::VisionLanguageModel;
-use super::llava::{Llava, LlavaConfig};
+use super::llava::Llava;
+use super::{DualEncoder, Model, VisionLanguageModel};
 use crate::nn::Builder;
 use crate::{Error, ErrorKind, Result};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
-/// Builds a model from its `config.json` and a builder over its weights.
-pub type Loader = Arc<dyn Fn(&Builder, &serde_json::Value) -> Result<Box<dyn VisionLanguageModel>> + Send + Sync>;
+/// A model of either kind.
+#[non_exhaustive]
+pub enum AutoModel {
+    /// Reads pictures and text, writes text.
+    VisionLanguage(Box<dyn VisionLanguageModel>),
+    /// Compares pictures and texts.
+    DualEncoder(Box<dyn DualEncoder>),
+}
 
-static LOADERS: LazyLock<RwLock<BTreeMap<String, Loader>>> = LazyLock::new(|| {
-    let llava: Loader = Arc::new(|b, config| {
-        let config: LlavaConfig = parse(config)?;
-        Ok(Box::new(Llava::new(b, config)?) as Box<dyn VisionLanguageModel>)
-    });
-    RwLock::new(BTreeMap::from([("llava".to_owned(), llava)]))
-});
+impl AutoModel {
+    /// The model, whichever kind it is.
+    pub fn model(&self) -> &dyn Model {
+        match self {
+            AutoModel::VisionLanguage(m) => m.as_ref(),
+            AutoModel::DualEncoder(m) => m.as_ref(),
+        }
+    }
+
+    /// The model that writes text.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for the other kind.
+    pub fn vision_language(self) -> Result<Box<dyn VisionLanguageModel>> {
+        match self {
+            AutoModel::VisionLanguage(m) => Ok(m),
+            AutoModel::DualEncoder(m) => {
+                let kind = m.config()["model_type"].as_str().unwrap_or_default().to_owned();
+                Err(Error::new(ErrorKind::Config, "config.json", format!("{kind:?} models write no text"))
+                    .hint("use the program embed, or models::load_dual_encoder"))
+            }
+        }
+    }
+
+    /// The model that compares pictures and texts.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for the other kind.
+    pub fn dual_encoder(self) -> Result<Box<dyn DualEncoder>> {
+        match self {
+            AutoModel::DualEncoder(m) => Ok(m),
+            AutoModel::VisionLanguage(m) => {
+                let kind = m.config()["model_type"].as_str().unwrap_or_default().to_owned();
+                Err(Error::new(ErrorKind::Config, "config.json", format!("{kind:?} models compare no embeddings"))
+                    .hint("use the program generate, or models::load"))
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for AutoModel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "AutoModel({} on {})", self.model().config()["model_type"], self.model().device())
+    }
+}
+
+/// Builds a model from its `config.json` and a builder over its weights.
+pub type Loader = Arc<dyn Fn(&Builder, &Value) -> Result<AutoModel> + Send + Sync>;
+
+static LOADERS: LazyLock<RwLock<BTreeMap<String, Loader>>> =
+    LazyLock::new(|| RwLock::new(BTreeMap::from([vlm("llava", |b, c| Ok(Box::new(Llava::new(b, parse(c)?)?)))])));
+
+fn vlm(
+    model_type: &str,
+    build: impl Fn(&Builder, &Value) -> Result<Box<dyn VisionLanguageModel>> + Send + Sync + 'static,
+) -> (String, Loader) {
+    (model_type.to_owned(), Arc::new(move |b, config| build(b, config).map(AutoModel::VisionLanguage)))
+}
 
 /// A configuration of one model type.
 ///
 /// # Errors
 /// [`ErrorKind::Config`] naming the field that does not fit.
-pub fn parse<C: serde::de::DeserializeOwned>(config: &serde_json::Value) -> Result<C> {
+pub fn parse<C: serde::de::DeserializeOwned>(config: &Value) -> Result<C> {
     C::deserialize(config).map_err(|e| Error::new(ErrorKind::Config, "config.json", e.to_string()).with_source(e))
 }
 
@@ -40,8 +98,8 @@ pub fn model_types() -> Vec<String> {
 ///
 /// # Errors
 /// [`ErrorKind::Config`] for an unknown `model_type`, listing the known ones; those of the model.
-pub fn build(b: &Builder, config: &serde_json::Value) -> Result<Box<dyn VisionLanguageModel>> {
-    let model_type = config.get("model_type").and_then(serde_json::Value::as_str);
+pub fn build(b: &Builder, config: &Value) -> Result<AutoModel> {
+    let model_type = config.get("model_type").and_then(Value::as_str);
     let Some(model_type) = model_type else {
         return Err(Error::new(ErrorKind::Config, "config.json", "there is no model_type"));
     };

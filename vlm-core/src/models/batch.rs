@@ -1,6 +1,8 @@
 //! A batch of token rows and pictures.
 
-use crate::{Error, ErrorKind, Result, Tensor};
+use super::Images;
+use crate::nn::Positions;
+use crate::{Error, ErrorKind, Result};
 
 /// Rows of token ids of one length, with the pictures that their placeholders stand for.
 ///
@@ -13,7 +15,10 @@ pub struct VlmBatch {
     /// `[b][tokens in the cache + s]`: false for padding. `None`: nothing is padding.
     pub attention_mask: Option<Vec<Vec<bool>>>,
     /// Pictures as the processor made them, in the order of their placeholders.
-    pub pixel_values: Option<Tensor>,
+    pub images: Option<Images>,
+    /// `[b][s]`, PaliGemma: 0 for the prompt, whose tokens see each other both ways, 1 for what follows. `None`: all are
+    /// prompt, or, with tokens in the cache, all follow.
+    pub token_type_ids: Option<Vec<Vec<i64>>>,
     /// `[b][s]`: the id to be predicted at each place, [`IGNORE_INDEX`](crate::tensor::IGNORE_INDEX) for none.
     pub labels: Option<Vec<Vec<i64>>>,
 }
@@ -30,7 +35,11 @@ impl VlmBatch {
             Err(Error::new(ErrorKind::Data, "batch", message).hint("pad rows to one length"))
         };
         let b = self.input_ids.len();
-        for (what, rows) in [("input_ids", Some(&self.input_ids)), ("labels", self.labels.as_ref())] {
+        for (what, rows) in [
+            ("input_ids", Some(&self.input_ids)),
+            ("labels", self.labels.as_ref()),
+            ("token_type_ids", self.token_type_ids.as_ref()),
+        ] {
             if let Some(row) = rows.into_iter().flatten().find(|r| r.len() != s) {
                 return bad(what, row.len(), s);
             }
@@ -38,10 +47,9 @@ impl VlmBatch {
         if let Some(row) = self.attention_mask.iter().flatten().find(|r| r.len() != cached + s) {
             return bad("attention_mask", row.len(), cached + s);
         }
-        for rows in
-            [self.attention_mask.as_ref().map(Vec::len), self.labels.as_ref().map(Vec::len)].into_iter().flatten()
-        {
-            if rows != b {
+        let types = self.token_type_ids.as_ref().map(Vec::len);
+        for rows in [self.attention_mask.as_ref().map(Vec::len), self.labels.as_ref().map(Vec::len), types] {
+            if let Some(rows) = rows.filter(|rows| *rows != b) {
                 return bad("rows", rows, b);
             }
         }
@@ -52,9 +60,9 @@ impl VlmBatch {
     }
 
     /// The position of every token in its row, padding not counted (0 there), as transformers counts them.
-    pub fn positions(&self, cached: usize) -> Vec<Vec<i64>> {
+    pub fn positions(&self, cached: usize) -> Positions {
         let s = self.input_ids.first().map_or(0, Vec::len);
-        match &self.attention_mask {
+        Positions::new(match &self.attention_mask {
             None => self.input_ids.iter().map(|_| (cached as i64..(cached + s) as i64).collect()).collect(),
             Some(mask) => mask
                 .iter()
@@ -71,6 +79,6 @@ impl VlmBatch {
                     all[cached..].to_vec()
                 })
                 .collect(),
-        }
+        })
     }
 }

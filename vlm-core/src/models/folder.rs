@@ -1,6 +1,7 @@
 //! Models as folders that Hugging Face's libraries write and read.
 
-use super::{Model, VisionLanguageModel, auto};
+use super::auto::{self, AutoModel};
+use super::{DualEncoder, Model, VisionLanguageModel};
 use crate::nn::{Builder, Init, ParameterSource};
 use crate::weights::atomic::write_atomic;
 use crate::weights::mapping::read_small;
@@ -36,7 +37,7 @@ pub fn read_config(dir: &Path) -> Result<Value> {
 /// # Errors
 /// Those of [`read_config`], [`auto::build`] and [`WeightFiles`]; [`ErrorKind::Format`] if the weights lack a tensor.
 /// Tensors that the model does not use are reported as a warning.
-pub fn load(dir: &Path, dtype: Option<DType>, device: &Device) -> Result<Box<dyn VisionLanguageModel>> {
+pub fn load_auto(dir: &Path, dtype: Option<DType>, device: &Device) -> Result<AutoModel> {
     let config = read_config(dir)?;
     let dtype = match dtype {
         Some(dtype) => dtype,
@@ -46,14 +47,32 @@ pub fn load(dir: &Path, dtype: Option<DType>, device: &Device) -> Result<Box<dyn
     let source = EitherName(files.clone());
     let model =
         auto::build(&Builder::new(source, dtype, device), &config).map_err(|e| e.with("folder", dir.display()))?;
-    let parameters = model.modules().parameters();
+    let parameters = model.model().modules().parameters();
     let names: Vec<String> = parameters.iter().map(|p| stored_name(&files, p.name())).collect();
-    let unused = files.coverage(names.iter().map(String::as_str)).unexpected;
+    let mut unused = files.coverage(names.iter().map(String::as_str)).unexpected;
+    // Old files of CLIP hold the numbers 0, 1, 2, … as a tensor.
+    unused.retain(|name| !name.ends_with("embeddings.position_ids"));
     if !unused.is_empty() {
         let some = &unused[..unused.len().min(LISTED)];
         tracing::warn!(folder = %dir.display(), count = unused.len(), ?some, "the weights hold tensors that the model does not use");
     }
     Ok(model)
+}
+
+/// As [`load_auto`], for a model that writes text.
+///
+/// # Errors
+/// As there; [`ErrorKind::Config`] for a model that does not.
+pub fn load(dir: &Path, dtype: Option<DType>, device: &Device) -> Result<Box<dyn VisionLanguageModel>> {
+    load_auto(dir, dtype, device)?.vision_language().map_err(|e| e.with("folder", dir.display()))
+}
+
+/// As [`load_auto`], for a model that compares pictures and texts.
+///
+/// # Errors
+/// As there; [`ErrorKind::Config`] for a model that does not.
+pub fn load_dual_encoder(dir: &Path, dtype: Option<DType>, device: &Device) -> Result<Box<dyn DualEncoder>> {
+    load_auto(dir, dtype, device)?.dual_encoder().map_err(|e| e.with("folder", dir.display()))
 }
 
 /// Weights under the names of published files or those that transformers 5 writes.

@@ -1,6 +1,6 @@
 //! Self-attention with grouped queries.
 
-use super::{Builder, KvCache, Linear};
+use super::{Builder, KvCache, Linear, RmsNorm};
 use crate::backend::RopeStyle;
 use crate::tensor::{AttentionOptions, RopeTables};
 use crate::{Result, Tensor};
@@ -23,8 +23,21 @@ pub struct AttentionConfig {
     pub out_bias: bool,
     /// The name of the output projection: `o_proj` or `out_proj`.
     pub out_name: &'static str,
+    /// The norms of queries and keys, `q_norm` and `k_norm`, if there are any.
+    pub qk_norm: Option<QkNorm>,
     /// Standard deviation of new weights.
     pub std: f64,
+}
+
+/// RMS norms of queries and keys before positions are added.
+#[derive(Clone, Copy, Debug)]
+pub struct QkNorm {
+    /// Added to the mean square.
+    pub eps: f64,
+    /// 1 for Gemma, which stores `weight - 1`.
+    pub offset: f64,
+    /// Over all heads at once (InternVL), not head by head.
+    pub whole: bool,
 }
 
 /// `q_proj`, `k_proj`, `v_proj`, attention, output projection.
@@ -34,6 +47,7 @@ pub struct SelfAttention {
     k: Arc<Linear>,
     v: Arc<Linear>,
     out: Arc<Linear>,
+    norms: Option<(RmsNorm, RmsNorm)>,
     config: AttentionConfig,
 }
 
@@ -47,7 +61,11 @@ impl SelfAttention {
             |name: &str, heads: usize| Linear::new(&b.at(name), c.hidden, heads * c.head_dim, c.qkv_bias, c.std);
         let (q, k, v) = (project("q_proj", c.heads)?, project("k_proj", c.kv_heads)?, project("v_proj", c.kv_heads)?);
         let out = Linear::new(&b.at(c.out_name), c.heads * c.head_dim, c.hidden, c.out_bias, c.std)?;
-        Ok(SelfAttention { q, k, v, out, config: c })
+        let norm = |name: &str, heads: usize, n: QkNorm| {
+            RmsNorm::new(&b.at(name), if n.whole { heads * c.head_dim } else { c.head_dim }, n.eps, n.offset)
+        };
+        let norms = c.qk_norm.map(|n| Ok((norm("q_norm", c.heads, n)?, norm("k_norm", c.kv_heads, n)?))).transpose()?;
+        Ok(SelfAttention { q, k, v, out, norms, config: c })
     }
 
     /// `[b, s, hidden] -> [b, s, hidden]`. With a cache, `x` are new tokens behind those in it, of layer `layer`.
@@ -63,10 +81,16 @@ impl SelfAttention {
     ) -> Result<Tensor> {
         let [b, s, _] = x.dims()?;
         let c = &self.config;
-        let heads = |y: Tensor, n: usize| y.reshape([b, s, n, c.head_dim])?.transpose(1, 2);
-        let mut q = heads(self.q.forward(x)?, c.heads)?;
-        let mut k = heads(self.k.forward(x)?, c.kv_heads)?;
-        let mut v = heads(self.v.forward(x)?, c.kv_heads)?;
+        let whole = c.qk_norm.is_some_and(|n| n.whole);
+        let heads = |y: Tensor, n: usize, norm: Option<&RmsNorm>| {
+            let y = if let Some(norm) = norm.filter(|_| whole) { norm.forward(&y)? } else { y };
+            let y = y.reshape([b, s, n, c.head_dim])?;
+            if let Some(norm) = norm.filter(|_| !whole) { norm.forward(&y)? } else { y }.transpose(1, 2)
+        };
+        let (q_norm, k_norm) = self.norms.as_ref().map_or((None, None), |(q, k)| (Some(q), Some(k)));
+        let mut q = heads(self.q.forward(x)?, c.heads, q_norm)?;
+        let mut k = heads(self.k.forward(x)?, c.kv_heads, k_norm)?;
+        let mut v = heads(self.v.forward(x)?, c.kv_heads, None)?;
         if let Some(tables) = rope {
             q = q.rope(tables, RopeStyle::Half)?;
             k = k.rope(tables, RopeStyle::Half)?;

@@ -10,12 +10,24 @@ pub struct KvCache {
     layers: Vec<Option<(Tensor, Tensor)>>,
     len: usize,
     max_len: usize,
+    /// What each row's positions are ahead of the count of its tokens, where pictures take fewer than they have tokens.
+    position_deltas: Vec<i64>,
 }
 
 impl KvCache {
     /// An empty cache for `layers` layers and at most `max_len` tokens.
     pub fn new(layers: usize, max_len: usize) -> Self {
-        KvCache { layers: (0..layers).map(|_| None).collect(), len: 0, max_len }
+        KvCache { layers: (0..layers).map(|_| None).collect(), len: 0, max_len, position_deltas: Vec::new() }
+    }
+
+    /// For each row, the next position less the number of places in the cache; empty where positions simply count.
+    pub fn position_deltas(&self) -> &[i64] {
+        &self.position_deltas
+    }
+
+    /// Sets what [`KvCache::position_deltas`] gives, when a prompt is read.
+    pub fn set_position_deltas(&mut self, deltas: Vec<i64>) {
+        self.position_deltas = deltas;
     }
 
     /// Number of tokens in it.

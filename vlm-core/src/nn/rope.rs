@@ -1,38 +1,108 @@
 //! Rotary position tables (Su et al. 2021).
 
+use super::Positions;
 use crate::tensor::RopeTables;
 use crate::{Device, Result, Tensor};
+use std::f64::consts::TAU;
 
-/// The frequencies of a rotary embedding.
+/// The frequencies of a rotary embedding, and which axis of the positions turns each.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rope {
     inv_freq: Vec<f32>,
+    axis: Vec<usize>,
 }
 
 impl Rope {
-    /// `theta^(-2 i / dim)` for `i` in `0..dim / 2`.
+    /// `theta^(-2 i / dim)` for `i` in `0..dim / 2`, all turned by the first axis.
     pub fn new(dim: usize, theta: f64) -> Self {
         let freq = |i: usize| theta.powf(-((2 * i) as f64) / dim as f64) as f32;
-        Rope { inv_freq: (0..dim / 2).map(freq).collect() }
+        Rope { inv_freq: (0..dim / 2).map(freq).collect(), axis: vec![0; dim / 2] }
     }
 
-    /// The tables for positions `[b, s]`, row after row; one row if all are equal.
+    /// Positions count `1 / factor` (Chen et al. 2023).
+    #[must_use]
+    pub fn linear(mut self, factor: f64) -> Self {
+        self.inv_freq.iter_mut().for_each(|f| *f = (f64::from(*f) / factor) as f32);
+        self
+    }
+
+    /// Llama 3.1's scaling: long waves by `factor`, short ones not at all, in between gradually. `context` is the length
+    /// that the model was first trained with.
+    #[must_use]
+    pub fn llama3(mut self, factor: f64, low: f64, high: f64, context: f64) -> Self {
+        for f in &mut self.inv_freq {
+            let freq = f64::from(*f);
+            let smooth = ((context * freq / TAU - low) / (high - low)).clamp(0.0, 1.0);
+            *f = ((1.0 - smooth) * freq / factor + smooth * freq) as f32;
+        }
+        self
+    }
+
+    /// Time, height and width turn so many frequencies each (M-RoPE, Wang et al. 2024): one after the other, or taking
+    /// turns as in Qwen3-VL until height and width have theirs.
+    #[must_use]
+    pub fn with_sections(mut self, sections: [usize; 3], interleaved: bool) -> Self {
+        let [t, h, w] = sections;
+        for (i, axis) in self.axis.iter_mut().enumerate() {
+            *axis = match (interleaved, i % 3) {
+                (true, 1) if i < 3 * h => 1,
+                (true, 2) if i < 3 * w => 2,
+                (true, _) => 0,
+                (false, _) => usize::from(i >= t) + usize::from(i >= t + h),
+            };
+        }
+        self
+    }
+
+    /// Rows and columns turn half of the frequencies each, `theta^(-2 i / (dim / 2))`: the rotary embedding of Qwen's
+    /// vision towers, for heads of `dim` and positions of two axes.
+    pub fn two_axes(dim: usize, theta: f64) -> Self {
+        let one = Rope::new(dim / 2, theta).inv_freq;
+        let n = one.len();
+        Rope { inv_freq: [one.clone(), one].concat(), axis: [vec![0; n], vec![1; n]].concat() }
+    }
+
+    /// The tables for these positions; one row if all are equal. An axis that the positions lack is the first one.
     ///
     /// # Errors
     /// Those of the device.
-    pub fn tables(&self, positions: &[Vec<i64>], device: &Device) -> Result<RopeTables> {
-        let same = positions.windows(2).all(|w| w[0] == w[1]);
-        let rows = if same { &positions[..positions.len().min(1)] } else { positions };
-        let angle = |p: &i64| {
-            let p = *p as f32;
-            self.inv_freq.iter().map(move |f| p * f)
-        };
-        let angles: Vec<f32> = rows.iter().flatten().flat_map(angle).collect();
-        let shape = [rows.len(), rows.first().map_or(0, Vec::len), self.inv_freq.len()];
+    pub fn tables(&self, positions: &Positions, device: &Device) -> Result<RopeTables> {
+        let axes = positions.axes();
+        let of_row = |row: usize| axes.iter().map(move |axis| &axis[row]);
+        let rows = axes.first().map_or(0, Vec::len);
+        let same = (1..rows).all(|row| of_row(row).eq(of_row(0)));
+        let (rows, length) = (if same { rows.min(1) } else { rows }, positions.len());
+        let mut angles = Vec::with_capacity(rows * length * self.inv_freq.len());
+        for row in 0..rows {
+            for i in 0..length {
+                let turn = |(f, &axis): (&f32, &usize)| axes[axis.min(axes.len() - 1)][row][i] as f32 * f;
+                angles.extend(self.inv_freq.iter().zip(&self.axis).map(turn));
+            }
+        }
+        let shape = [rows, length, self.inv_freq.len()];
         let table = |f: fn(f32) -> f32| {
             let values: Vec<f32> = angles.iter().map(|&a| f(a)).collect();
             Tensor::from_slice(&values, shape, device)
         };
         Ok(RopeTables { cos: table(f32::cos)?, sin: table(f32::sin)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sections_follow_each_other_or_take_turns() {
+        let rope = Rope::new(16, 1e4);
+        assert_eq!(rope.clone().with_sections([2, 3, 3], false).axis, [0, 0, 1, 1, 1, 2, 2, 2]);
+        assert_eq!(rope.with_sections([4, 2, 2], true).axis, [0, 1, 2, 0, 1, 2, 0, 0]);
+    }
+
+    #[test]
+    fn long_waves_are_scaled_and_short_ones_are_not() {
+        let (plain, scaled) = (Rope::new(128, 5e5), Rope::new(128, 5e5).llama3(8.0, 1.0, 4.0, 8192.0));
+        assert_eq!(plain.inv_freq[0], scaled.inv_freq[0]);
+        assert!((plain.inv_freq[63] / scaled.inv_freq[63] - 8.0).abs() < 1e-5);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::models::Limits;
-use crate::nn::Activation;
+use crate::nn::{Activation, EncoderConfig};
 use serde::{Deserialize, Serialize};
 
 /// `vision_config` of CLIP models, with transformers' defaults.
@@ -74,5 +74,17 @@ impl ClipVisionConfig {
     /// Number of patches of a picture.
     pub fn patches(&self) -> usize {
         (self.image_size / self.patch_size).pow(2)
+    }
+
+    /// The sizes of a layer.
+    pub fn layer(&self) -> EncoderConfig {
+        EncoderConfig {
+            hidden: self.hidden_size,
+            heads: self.num_attention_heads,
+            intermediate: self.intermediate_size,
+            act: self.hidden_act,
+            eps: self.layer_norm_eps,
+            std: self.initializer_range,
+        }
     }
 }

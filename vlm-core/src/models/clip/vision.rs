@@ -1,7 +1,7 @@
 //! The vision transformer.
 
 use super::ClipVisionConfig;
-use crate::nn::{AttentionConfig, Builder, Init, LayerNorm, Mlp, Param, PatchEmbedding, SelfAttention};
+use crate::nn::{Builder, EncoderLayer, Init, LayerNorm, Param, PatchEmbedding, show};
 use crate::tensor::AttentionOptions;
 use crate::{Error, ErrorKind, Result, Tensor};
 
@@ -13,24 +13,8 @@ pub struct ClipVision {
     patches: PatchEmbedding,
     positions: Param,
     pre_norm: LayerNorm,
-    layers: Vec<Layer>,
+    layers: Vec<EncoderLayer>,
     post_norm: LayerNorm,
-}
-
-#[derive(Debug)]
-struct Layer {
-    norm1: LayerNorm,
-    attention: SelfAttention,
-    norm2: LayerNorm,
-    mlp: Mlp,
-}
-
-impl Layer {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let options = AttentionOptions::default();
-        let x = (x + self.attention.forward(&self.norm1.forward(x)?, None, &options, None)?)?;
-        &x + self.mlp.forward(&self.norm2.forward(&x)?)?
-    }
 }
 
 impl ClipVision {
@@ -42,32 +26,15 @@ impl ClipVision {
         c.check()?;
         let (d, std) = (c.hidden_size, c.initializer_range);
         let e = b.at("embeddings");
-        let layer = |i: usize| -> Result<Layer> {
-            let b = b.at("encoder").at("layers").at(i);
-            let attention = AttentionConfig {
-                hidden: d,
-                heads: c.num_attention_heads,
-                kv_heads: c.num_attention_heads,
-                head_dim: d / c.num_attention_heads,
-                qkv_bias: true,
-                out_bias: true,
-                out_name: "out_proj",
-                std,
-            };
-            Ok(Layer {
-                norm1: LayerNorm::new(&b.at("layer_norm1"), d, c.layer_norm_eps)?,
-                attention: SelfAttention::new(&b.at("self_attn"), attention)?,
-                norm2: LayerNorm::new(&b.at("layer_norm2"), d, c.layer_norm_eps)?,
-                mlp: Mlp::new(&b.at("mlp"), d, c.intermediate_size, c.hidden_act, std)?,
-            })
-        };
+        let layer = c.layer();
+        let layers = (0..c.num_hidden_layers).map(|i| EncoderLayer::new(&b.at("encoder").at("layers").at(i), &layer));
         Ok(ClipVision {
             class: e.parameter("class_embedding", [d], Init::Normal { std })?,
             patches: PatchEmbedding::new(&e.at("patch_embedding"), c.num_channels, c.patch_size, d, false, std)?,
             positions: e.at("position_embedding").parameter("weight", [c.patches() + 1, d], Init::Normal { std })?,
             // The name is misspelt in the published weights.
             pre_norm: LayerNorm::new(&b.at("pre_layrnorm"), d, c.layer_norm_eps)?,
-            layers: (0..c.num_hidden_layers).map(layer).collect::<Result<_>>()?,
+            layers: layers.collect::<Result<_>>()?,
             post_norm: LayerNorm::new(&b.at("post_layernorm"), d, c.layer_norm_eps)?,
             config: c.clone(),
         })
@@ -95,8 +62,9 @@ impl ClipVision {
         let class = self.class.tensor()?.broadcast_to([n, 1, c.hidden_size])?;
         let x = (Tensor::cat(&[class, patches], 1)? + self.positions.tensor()?)?;
         let mut x = self.pre_norm.forward(&x)?;
-        for layer in &self.layers[..layers.min(self.layers.len())] {
-            x = layer.forward(&x)?;
+        for (i, layer) in self.layers.iter().take(layers).enumerate() {
+            x = layer.forward(&x, &AttentionOptions::default())?;
+            show(|| format!("vision_layer_{i}"), &x);
         }
         Ok(x)
     }

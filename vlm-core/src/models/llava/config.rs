@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::models::clip::ClipVisionConfig;
 use crate::models::config::wrong;
-use crate::models::llama::LlamaConfig;
+use crate::models::text::TextConfig;
 use crate::nn::Activation;
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +26,7 @@ pub struct LlavaConfig {
     pub architectures: Vec<String>,
     pub model_type: String,
     pub vision_config: ClipVisionConfig,
-    pub text_config: LlamaConfig,
+    pub text_config: TextConfig,
     #[serde(alias = "image_token_id")]
     pub image_token_index: i64,
     pub projector_hidden_act: Activation,
@@ -45,7 +45,7 @@ impl Default for LlavaConfig {
             architectures: vec!["LlavaForConditionalGeneration".to_owned()],
             model_type: "llava".to_owned(),
             vision_config: ClipVisionConfig::default(),
-            text_config: LlamaConfig::default(),
+            text_config: TextConfig::default(),
             image_token_index: 32000,
             projector_hidden_act: Activation::Gelu,
             vision_feature_layer: -2,

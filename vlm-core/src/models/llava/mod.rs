@@ -1,8 +1,10 @@
-//! LLaVA 1.5 (Liu et al. 2023): CLIP's vision transformer, a projector of two layers, Llama.
+//! LLaVA 1.5 (Liu et al. 2023): CLIP's vision transformer, a projector of two layers, a language model.
 
 mod config;
 mod model;
+mod processor;
 mod projector;
 
 pub use config::{FeatureStrategy, LlavaConfig};
 pub use model::Llava;
+pub use processor::LlavaPictureText;

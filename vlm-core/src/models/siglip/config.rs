@@ -1,0 +1,86 @@
+//! Configuration.
+
+use crate::Result;
+use crate::models::Limits;
+use crate::nn::{Activation, EncoderConfig};
+use serde::{Deserialize, Serialize};
+
+/// `vision_config` of SigLIP models, with transformers' defaults.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct SiglipVisionConfig {
+    pub model_type: String,
+    pub hidden_size: usize,
+    pub intermediate_size: usize,
+    pub num_hidden_layers: usize,
+    pub num_attention_heads: usize,
+    pub num_channels: usize,
+    pub image_size: usize,
+    pub patch_size: usize,
+    pub hidden_act: Activation,
+    pub layer_norm_eps: f64,
+    pub vision_use_head: bool,
+    pub initializer_range: f64,
+}
+
+impl Default for SiglipVisionConfig {
+    fn default() -> Self {
+        SiglipVisionConfig {
+            model_type: "siglip_vision_model".to_owned(),
+            hidden_size: 768,
+            intermediate_size: 3072,
+            num_hidden_layers: 12,
+            num_attention_heads: 12,
+            num_channels: 3,
+            image_size: 224,
+            patch_size: 16,
+            hidden_act: Activation::GeluTanh,
+            layer_norm_eps: 1e-6,
+            vision_use_head: true,
+            initializer_range: 0.02,
+        }
+    }
+}
+
+impl SiglipVisionConfig {
+    /// Checks the values.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) naming the field.
+    pub fn check(&self) -> Result<()> {
+        const S: &str = "vision_config";
+        Limits::sizes(
+            S,
+            &[
+                ("hidden_size", self.hidden_size, 1 << 16),
+                ("intermediate_size", self.intermediate_size, 1 << 20),
+                ("num_hidden_layers", self.num_hidden_layers, 1024),
+                ("num_attention_heads", self.num_attention_heads, 1024),
+                ("num_channels", self.num_channels, 16),
+                ("image_size", self.image_size, 1 << 14),
+                ("patch_size", self.patch_size, self.image_size.min(1 << 10)),
+            ],
+        )?;
+        let heads = ("num_attention_heads", self.num_attention_heads);
+        Limits::multiple(S, ("hidden_size", self.hidden_size), heads)?;
+        Limits::positive(S, "layer_norm_eps", self.layer_norm_eps)
+    }
+
+    /// Patches along a side of a picture.
+    pub fn patches_per_side(&self) -> usize {
+        self.image_size / self.patch_size
+    }
+
+    /// The sizes of a layer.
+    pub fn layer(&self) -> EncoderConfig {
+        EncoderConfig {
+            hidden: self.hidden_size,
+            heads: self.num_attention_heads,
+            intermediate: self.intermediate_size,
+            act: self.hidden_act,
+            eps: self.layer_norm_eps,
+            std: self.initializer_range,
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The vision tower.
+
+use super::SiglipVisionConfig;
+use crate::nn::{Builder, EncoderLayer, Init, LayerNorm, Param, PatchEmbedding, show};
+use crate::tensor::AttentionOptions;
+use crate::{Error, ErrorKind, Result, Tensor};
+
+/// Patches with learned positions through pre-norm transformer layers; no class token.
+#[derive(Debug)]
+pub struct SiglipVision {
+    config: SiglipVisionConfig,
+    patches: PatchEmbedding,
+    positions: Param,
+    layers: Vec<EncoderLayer>,
+    post_norm: LayerNorm,
+}
+
+impl SiglipVision {
+    /// Builds the tower at the builder's path, which Hugging Face calls `vision_model`.
+    ///
+    /// # Errors
+    /// Those of the configuration and of the source.
+    pub fn new(b: &Builder, c: &SiglipVisionConfig) -> Result<Self> {
+        c.check()?;
+        let (d, std, e) = (c.hidden_size, c.initializer_range, b.at("embeddings"));
+        let (count, layer) = (c.patches_per_side().pow(2), c.layer());
+        let layers = (0..c.num_hidden_layers).map(|i| EncoderLayer::new(&b.at("encoder").at("layers").at(i), &layer));
+        Ok(SiglipVision {
+            patches: PatchEmbedding::new(&e.at("patch_embedding"), c.num_channels, c.patch_size, d, true, std)?,
+            positions: e.at("position_embedding").parameter("weight", [count, d], Init::Normal { std })?,
+            layers: layers.collect::<Result<_>>()?,
+            post_norm: LayerNorm::new(&b.at("post_layernorm"), d, c.layer_norm_eps)?,
+            config: c.clone(),
+        })
+    }
+
+    /// The hidden states after `layers` layers, before the last norm, `[n, patches, hidden]`, for pictures
+    /// `[n, channels, size, size]`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Shape`] for pictures of another size.
+    pub fn hidden_states(&self, pixels: &Tensor, layers: usize) -> Result<Tensor> {
+        let c = &self.config;
+        let [_, channels, h, w] = pixels.dims()?;
+        if (channels, h, w) != (c.num_channels, c.image_size, c.image_size) {
+            let message = format!(
+                "expected pictures of [n, {}, {2}, {2}], found {1}",
+                c.num_channels,
+                pixels.shape(),
+                c.image_size
+            );
+            return Err(
+                Error::new(ErrorKind::Shape, "vision tower", message).hint("prepare them with the model's processor")
+            );
+        }
+        let mut x = (self.patches.forward(pixels)? + self.positions.tensor()?)?;
+        for (i, layer) in self.layers.iter().take(layers).enumerate() {
+            x = layer.forward(&x, &AttentionOptions::default())?;
+            show(|| format!("vision_layer_{i}"), &x);
+        }
+        Ok(x)
+    }
+
+    /// All layers and the last norm, `[n, patches, hidden]`.
+    ///
+    /// # Errors
+    /// As [`SiglipVision::hidden_states`].
+    pub fn last_hidden_state(&self, pixels: &Tensor) -> Result<Tensor> {
+        self.post_norm.forward(&self.hidden_states(pixels, self.layers.len())?)
+    }
+}

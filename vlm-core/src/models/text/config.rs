@@ -1,0 +1,230 @@
+//! Configuration of language models.
+
+use super::defaults;
+use crate::Result;
+use crate::models::Limits;
+use crate::models::config::wrong;
+use crate::nn::Activation;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+
+/// `config.json` of a causal language model: Llama, Mistral, Qwen2, Qwen3, Gemma, Gemma 3 and the language models inside
+/// of Qwen-VL. What a file leaves out is transformers' default of its `model_type`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, remote = "Self")]
+#[allow(missing_docs)]
+pub struct TextConfig {
+    pub model_type: String,
+    pub vocab_size: usize,
+    pub hidden_size: usize,
+    pub intermediate_size: usize,
+    pub num_hidden_layers: usize,
+    pub num_attention_heads: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub num_key_value_heads: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head_dim: Option<usize>,
+    pub hidden_act: Activation,
+    /// What Gemma calls `hidden_act`, and prefers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hidden_activation: Option<Activation>,
+    pub max_position_embeddings: usize,
+    pub rms_norm_eps: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rope_theta: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rope_local_base_freq: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rope_scaling: Option<Value>,
+    /// Where transformers 5 writes `rope_theta` and `rope_scaling`; for Gemma 3 one of each kind of layer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rope_parameters: Option<Value>,
+    pub attention_bias: bool,
+    pub mlp_bias: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sliding_window: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub use_sliding_window: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_window_layers: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layer_types: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none", alias = "_sliding_window_pattern")]
+    pub sliding_window_pattern: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query_pre_attn_scalar: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attn_logit_softcapping: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub final_logit_softcapping: Option<f64>,
+    pub tie_word_embeddings: bool,
+    pub initializer_range: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bos_token_id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eos_token_id: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pad_token_id: Option<i64>,
+}
+
+impl Default for TextConfig {
+    fn default() -> Self {
+        defaults::llama()
+    }
+}
+
+impl<'de> Deserialize<'de> for TextConfig {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> std::result::Result<Self, D::Error> {
+        use serde::de::Error;
+        let mut given = Value::deserialize(d)?;
+        let Some(fields) = given.as_object_mut() else { return Err(D::Error::custom("expected an object")) };
+        let kind = fields.get("model_type").and_then(Value::as_str).unwrap_or("llama").to_owned();
+        let base = defaults::of(&kind).ok_or_else(|| {
+            D::Error::custom(format!("unknown language model {kind:?}, known are {}", defaults::KNOWN.join(", ")))
+        })?;
+        let base = serde_json::to_value(&base).map_err(D::Error::custom)?;
+        for (name, value) in base.as_object().into_iter().flatten() {
+            // An explicit null takes an optional field away; for any other it means the default.
+            if !fields.contains_key(name) || (fields[name].is_null() && !OPTIONAL.contains(&name.as_str())) {
+                fields.insert(name.clone(), value.clone());
+            }
+        }
+        TextConfig::deserialize(given).map_err(D::Error::custom)
+    }
+}
+
+/// Fields for which null is a value.
+const OPTIONAL: [&str; 4] = ["sliding_window", "rope_scaling", "head_dim", "num_key_value_heads"];
+
+impl Serialize for TextConfig {
+    fn serialize<S: Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
+        TextConfig::serialize(self, s)
+    }
+}
+
+impl TextConfig {
+    fn is(&self, families: &[&str]) -> bool {
+        families.iter().any(|f| self.model_type == *f || self.model_type == format!("{f}_text"))
+    }
+
+    /// Number of key and value heads.
+    pub fn kv_heads(&self) -> usize {
+        self.num_key_value_heads.unwrap_or(self.num_attention_heads)
+    }
+
+    /// Size of a head.
+    pub fn head_dim(&self) -> usize {
+        self.head_dim.unwrap_or(self.hidden_size / self.num_attention_heads.max(1))
+    }
+
+    /// The activation of the feed-forward blocks.
+    pub fn activation(&self) -> Activation {
+        self.hidden_activation.unwrap_or(self.hidden_act)
+    }
+
+    /// Whether query, key and value projections have biases: always in Qwen2, by `attention_bias` elsewhere.
+    pub fn qkv_bias(&self) -> bool {
+        self.is(&["qwen2", "qwen2_vl", "qwen2_5_vl"]) || self.attention_bias
+    }
+
+    /// Whether the output projection of attention has a bias.
+    pub fn out_bias(&self) -> bool {
+        !self.is(&["qwen2", "qwen2_vl", "qwen2_5_vl"]) && self.attention_bias
+    }
+
+    /// Whether queries and keys are normalised head by head (Qwen3, Gemma 3).
+    pub fn qk_norm(&self) -> bool {
+        self.is(&["qwen3", "qwen3_vl", "gemma3"])
+    }
+
+    /// Gemma's habits: norms store `weight - 1`, embeddings are scaled by the root of their width.
+    pub fn is_gemma(&self) -> bool {
+        self.is(&["gemma", "gemma3"])
+    }
+
+    /// Whether attention and feed-forward are normalised before and after (Gemma 3).
+    pub fn four_norms(&self) -> bool {
+        self.is(&["gemma3"])
+    }
+
+    /// The factor of attention scores.
+    pub fn attention_scale(&self) -> Option<f64> {
+        self.query_pre_attn_scalar.filter(|_| self.is(&["gemma3"])).map(|s| s.powf(-0.5))
+    }
+
+    /// How many of the last tokens layer `i` sees; `None` for all.
+    pub fn window(&self, i: usize) -> Option<usize> {
+        if self.is(&["mistral"]) {
+            return self.sliding_window;
+        }
+        if self.is(&["llama", "gemma", "qwen3_vl"]) {
+            return None;
+        }
+        let sliding = match (&self.layer_types, self.is(&["gemma3"])) {
+            (Some(types), _) => types.get(i).is_some_and(|t| t == "sliding_attention"),
+            (None, true) => !(i + 1).is_multiple_of(self.sliding_window_pattern.unwrap_or(6).max(1)),
+            (None, false) => self.use_sliding_window == Some(true) && i >= self.max_window_layers.unwrap_or(0),
+        };
+        self.sliding_window.filter(|_| sliding)
+    }
+
+    /// Checks the values.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) naming the field.
+    pub fn check(&self) -> Result<()> {
+        const S: &str = "text_config";
+        Limits::sizes(
+            S,
+            &[
+                ("vocab_size", self.vocab_size, 1 << 22),
+                ("hidden_size", self.hidden_size, 1 << 16),
+                ("intermediate_size", self.intermediate_size, 1 << 20),
+                ("num_hidden_layers", self.num_hidden_layers, 1024),
+                ("num_attention_heads", self.num_attention_heads, 1024),
+                ("num_key_value_heads", self.kv_heads(), 1024),
+                ("head_dim", self.head_dim(), 4096),
+                ("max_position_embeddings", self.max_position_embeddings, 1 << 26),
+                ("sliding_window", self.sliding_window.unwrap_or(1), 1 << 26),
+            ],
+        )?;
+        if self.head_dim.is_none() {
+            let hidden = ("hidden_size", self.hidden_size);
+            Limits::multiple(S, hidden, ("num_attention_heads", self.num_attention_heads))?;
+        }
+        let heads = ("num_attention_heads", self.num_attention_heads);
+        Limits::multiple(S, heads, ("num_key_value_heads", self.kv_heads()))?;
+        Limits::multiple(S, ("head_dim", self.head_dim()), ("a pair of channels", 2))?;
+        Limits::positive(S, "rms_norm_eps", self.rms_norm_eps)?;
+        Limits::positive(S, "query_pre_attn_scalar", self.query_pre_attn_scalar.unwrap_or(1.0))?;
+        for (name, cap) in [
+            ("attn_logit_softcapping", self.attn_logit_softcapping),
+            ("final_logit_softcapping", self.final_logit_softcapping),
+        ] {
+            if let Some(cap) = cap {
+                return Err(wrong(S, format!("{name} is {cap}: soft caps of logits are not supported")));
+            }
+        }
+        (0..self.num_hidden_layers).try_for_each(|i| super::rope::of_layer(self, i).map(|_| ()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_a_file_leaves_out_is_the_default_of_its_type() {
+        let of = |v: Value| serde_json::from_value::<TextConfig>(v).unwrap();
+        assert_eq!(of(json!({})), TextConfig::default());
+        assert_eq!(of(json!({"model_type": "mistral"})).window(0), Some(4096));
+        assert_eq!(of(json!({"model_type": "mistral", "sliding_window": null})).window(0), None);
+        let gemma = of(json!({"model_type": "gemma3_text", "hidden_size": 64, "head_dim": null}));
+        assert_eq!((gemma.hidden_size, gemma.window(4), gemma.window(5)), (64, Some(4096), None));
+        let e = serde_json::from_value::<TextConfig>(json!({"model_type": "mamba"})).unwrap_err().to_string();
+        assert!(e.contains("mamba") && e.contains("qwen2"), "{e}");
+        let written = serde_json::to_value(&gemma).unwrap();
+        assert_eq!(serde_json::from_value::<TextConfig>(written).unwrap(), gemma);
+    }
+}

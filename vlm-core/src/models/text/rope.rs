@@ -1,0 +1,58 @@
+//! Rotary embeddings as configurations describe them.
+
+use super::TextConfig;
+use crate::Result;
+use crate::models::config::wrong;
+use crate::nn::Rope;
+use serde_json::Value;
+
+const S: &str = "text_config";
+
+/// The rotary embedding of layer `i`.
+///
+/// # Errors
+/// [`ErrorKind::Config`](crate::ErrorKind::Config) for a scaling that is not known, or sections that do not fit the head.
+pub(super) fn of_layer(c: &TextConfig, i: usize) -> Result<Rope> {
+    let kind = if c.window(i).is_some() { "sliding_attention" } else { "full_attention" };
+    let nested = c.rope_parameters.as_ref().and_then(|p| p.get(kind)).filter(|p| p.is_object());
+    let parameters = nested.or(c.rope_parameters.as_ref());
+    // Old files of Gemma 3: sliding layers have a base of their own and no scaling.
+    let local = c.rope_local_base_freq.filter(|_| c.four_norms() && c.window(i).is_some() && nested.is_none());
+    let theta = parameters.and_then(|p| p.get("rope_theta")).and_then(Value::as_f64);
+    let theta = local.or(theta).or(c.rope_theta).unwrap_or(10_000.0);
+    crate::models::Limits::positive(S, "rope_theta", theta)?;
+    let rope = Rope::new(c.head_dim(), theta);
+    let scaling = if local.is_some() { None } else { c.rope_scaling.as_ref().or(parameters) };
+    let Some(scaling) = scaling.filter(|s| !s.is_null()) else { return Ok(rope) };
+    let number = |name: &str| -> Result<f64> {
+        let found = scaling.get(name).and_then(Value::as_f64).filter(|v| v.is_finite() && *v > 0.0);
+        found.ok_or_else(|| wrong(S, format!("rope_scaling.{name} is missing or no positive number")))
+    };
+    let name = ["rope_type", "type"].into_iter().find_map(|key| scaling.get(key)?.as_str()).unwrap_or("default");
+    let rope = match name {
+        "default" | "mrope" => rope,
+        "linear" => rope.linear(number("factor")?),
+        "llama3" => rope.llama3(
+            number("factor")?,
+            number("low_freq_factor")?,
+            number("high_freq_factor")?,
+            number("original_max_position_embeddings")?,
+        ),
+        other => {
+            let known = "default, mrope, linear and llama3 are";
+            return Err(wrong(S, format!("rope scaling {other:?} is not supported, {known}")));
+        }
+    };
+    let Some(sections) = scaling.get("mrope_section").filter(|s| !s.is_null()) else { return Ok(rope) };
+    let whole = |v: &Value| v.as_u64().and_then(|v| usize::try_from(v).ok());
+    let found: Option<Vec<usize>> = sections.as_array().and_then(|a| a.iter().map(whole).collect());
+    let Some(&[t, h, w]) = found.as_deref() else {
+        return Err(wrong(S, format!("mrope_section is {sections}, expected three numbers")));
+    };
+    let half = c.head_dim() / 2;
+    if [t, h, w].into_iter().try_fold(0usize, usize::checked_add) != Some(half) {
+        return Err(wrong(S, format!("mrope_section {sections} does not add up to half of a head, {half}")));
+    }
+    let interleaved = scaling.get("mrope_interleaved").and_then(Value::as_bool);
+    Ok(rope.with_sections([t, h, w], interleaved.unwrap_or(c.model_type.starts_with("qwen3_vl"))))
+}
