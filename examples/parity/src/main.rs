@@ -1,0 +1,72 @@
+//! Computes every output that a folder of reference data names, from the folder's model, pictures, messages and adapters
+//! alone. The folder's `compare.py` judges the result.
+//!
+//! `cargo run --release -p parity -- DIR --device cpu --dtype f32 --out OUT`
+
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stderr)] // The last words of a failing program.
+
+mod adapters;
+mod batches;
+mod cases;
+mod folder;
+mod image_ops;
+mod layout;
+mod output;
+mod training;
+
+use anyhow::{Result, bail};
+use clap::Parser;
+use folder::Folder;
+use output::Output;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use vlm_core::DType;
+
+#[derive(Debug, Parser)]
+#[command(about = "Computes what a folder of reference data names, for comparison with transformers and PEFT")]
+struct Args {
+    /// The folder: expected.json, model/, images/, adapters/.
+    dir: PathBuf,
+    /// Where to compute: cpu, ref, cuda:0 …
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// The type of parameters and activations: f32, bf16 or f16.
+    #[arg(long, default_value = "f32")]
+    dtype: DType,
+    /// Where actual.safetensors and actual.json go.
+    #[arg(long)]
+    out: PathBuf,
+    /// Number of threads; all cores if not given.
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+fn main() -> ExitCode {
+    vlm_examples::program::init_logs();
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<()> {
+    vlm_examples::program::set_threads(args.threads);
+    let device = vlm_examples::program::open_device(&args.device)?;
+    let folder = Folder::open(&args.dir, args.dtype, &device)?;
+    let mut out = Output::new(folder.wanted());
+    match folder.kind() {
+        "image_ops" => image_ops::run(&folder, &mut out)?,
+        "vlm" => {
+            cases::run(&folder, &mut out)?;
+            let batch = training::vlm_batch(&folder, &mut out)?;
+            training::run(&folder, &batch, &mut out)?;
+            adapters::run(&folder, &batch, &mut out)?;
+        }
+        other => bail!("expected.json: kind is {other:?}, expected \"vlm\" or the family image_ops"),
+    }
+    out.save(&args.out)
+}
