@@ -1,7 +1,9 @@
 //! A training step of a small model.
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use vlm_core::models::clip::ClipVisionConfig;
 use vlm_core::models::llava::{Llava, LlavaConfig};
+use vlm_core::models::tower::TowerConfig;
 use vlm_core::models::{Model, VisionLanguageModel, VlmBatch};
 use vlm_core::nn::{Builder, Initializer};
 use vlm_core::train::optim::{AdamW, AdamWOptions, Optimizer, collect};
@@ -9,11 +11,15 @@ use vlm_core::{DType, Result};
 
 fn step(c: &mut Criterion) {
     let device = vlm_bench::open("cpu", 2).expect("the device opens");
-    let mut config = LlavaConfig { vision_feature_layer: -1, image_token_index: 1, ..LlavaConfig::default() };
-    config.vision_config.hidden_size = 64;
-    config.vision_config.intermediate_size = 128;
-    config.vision_config.num_hidden_layers = 1;
-    config.vision_config.num_attention_heads = 4;
+    let vision = ClipVisionConfig {
+        hidden_size: 64,
+        intermediate_size: 128,
+        num_hidden_layers: 1,
+        num_attention_heads: 4,
+        ..ClipVisionConfig::default()
+    };
+    let mut config = LlavaConfig { image_token_index: 1, ..LlavaConfig::default() };
+    config.vision_config = TowerConfig::Clip(vision);
     config.text_config.vocab_size = 512;
     config.text_config.hidden_size = 128;
     config.text_config.intermediate_size = 384;

@@ -54,7 +54,7 @@ fn hidden_states_and_logits_are_those_of_transformers() {
             assert_close(case, &got.reshape(*want.shape()).unwrap(), want, 1e-4, 1e-6);
         }
         if let Some(want) = want("inputs_embeds") {
-            assert_close(case, &model.place(&batch).unwrap().0, want, 1e-4, 1e-6);
+            assert_close(case, &model.place(&batch, 0).unwrap().0, want, 1e-4, 1e-6);
         }
         let hidden = model.hidden_states(&batch, None).unwrap();
         let s = hidden.shape()[1];

@@ -4,7 +4,9 @@
 use anyhow::Result;
 use serde_json::json;
 use vlm_bench::{open, rss_mib};
+use vlm_core::models::clip::ClipVisionConfig;
 use vlm_core::models::llava::{Llava, LlavaConfig};
+use vlm_core::models::tower::{FeatureLayers, TowerConfig};
 use vlm_core::models::{Model, VisionLanguageModel, VlmBatch};
 use vlm_core::nn::{Builder, Initializer};
 use vlm_core::train::optim::{AdamW, AdamWOptions, Optimizer, collect};
@@ -13,10 +15,17 @@ use vlm_core::{DType, Tensor};
 const STEPS: usize = 1000;
 
 fn config() -> LlavaConfig {
-    let mut config = LlavaConfig { vision_feature_layer: -1, image_token_index: 1, ..LlavaConfig::default() };
-    (config.vision_config.hidden_size, config.vision_config.intermediate_size) = (64, 128);
-    (config.vision_config.num_hidden_layers, config.vision_config.num_attention_heads) = (2, 4);
-    (config.vision_config.image_size, config.vision_config.patch_size) = (16, 4);
+    let vision = ClipVisionConfig {
+        hidden_size: 64,
+        intermediate_size: 128,
+        num_hidden_layers: 2,
+        num_attention_heads: 4,
+        image_size: 16,
+        patch_size: 4,
+        ..ClipVisionConfig::default()
+    };
+    let mut config = LlavaConfig { image_token_index: 1, ..LlavaConfig::default() };
+    (config.vision_config, config.vision_feature_layer) = (TowerConfig::Clip(vision), FeatureLayers::One(-1));
     (config.text_config.hidden_size, config.text_config.intermediate_size) = (96, 256);
     (config.text_config.num_hidden_layers, config.text_config.num_attention_heads) = (3, 4);
     config.text_config.vocab_size = 512;

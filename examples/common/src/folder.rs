@@ -26,7 +26,8 @@ pub fn save(model: &Llava, tokenizer: &Tokenizer, dir: &Path) -> Result<()> {
         std::fs::write(&path, serde_json::to_string_pretty(value)? + "\n")
             .with_context(|| format!("writing {}", path.display()))
     };
-    let (side, patch) = (model.llava_config().vision_config.image_size, model.llava_config().vision_config.patch_size);
+    let tower = &model.llava_config().vision_config;
+    let (side, patch) = (tower.image_size(), tower.image_size() / tower.patches_per_side());
     let (mean, std) = processor().normalise.unwrap_or(([0.0; 3], [1.0; 3]));
     text(
         "preprocessor_config.json",

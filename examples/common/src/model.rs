@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use vlm_core::models::clip::ClipVisionConfig;
 use vlm_core::models::llava::{Llava, LlavaConfig};
 use vlm_core::models::text::TextConfig;
+use vlm_core::models::tower::{FeatureLayers, TowerConfig};
 use vlm_core::models::{Model, VisionLanguageModel, VlmBatch};
 use vlm_core::nn::{Activation, Builder, Initializer, LossSum};
 use vlm_core::text::Tokenizer;
@@ -51,9 +52,9 @@ pub fn config(tokenizer: &Tokenizer) -> Result<LlavaConfig> {
     Ok(LlavaConfig {
         image_token_index: id(tokenizer.token_to_id(IMAGE), IMAGE)?,
         // All layers: there are none to spare.
-        vision_feature_layer: -1,
+        vision_feature_layer: FeatureLayers::One(-1),
         image_seq_length: vision_config.patches(),
-        vision_config,
+        vision_config: TowerConfig::Clip(vision_config),
         text_config,
         ..LlavaConfig::default()
     })

@@ -1,6 +1,9 @@
 //! Models by `model_type`.
 
+use super::gemma3::Gemma3;
 use super::llava::Llava;
+use super::llava_next::{LlavaNext, LlavaNextConfig};
+use super::paligemma::PaliGemma;
 use super::{DualEncoder, Model, VisionLanguageModel};
 use crate::nn::Builder;
 use crate::{Error, ErrorKind, Result};
@@ -66,8 +69,15 @@ impl std::fmt::Debug for AutoModel {
 /// Builds a model from its `config.json` and a builder over its weights.
 pub type Loader = Arc<dyn Fn(&Builder, &Value) -> Result<AutoModel> + Send + Sync>;
 
-static LOADERS: LazyLock<RwLock<BTreeMap<String, Loader>>> =
-    LazyLock::new(|| RwLock::new(BTreeMap::from([vlm("llava", |b, c| Ok(Box::new(Llava::new(b, parse(c)?)?)))])));
+static LOADERS: LazyLock<RwLock<BTreeMap<String, Loader>>> = LazyLock::new(|| {
+    RwLock::new(BTreeMap::from([
+        vlm("gemma3", |b, c| Ok(Box::new(Gemma3::new(b, parse(c)?)?))),
+        vlm("llava", |b, c| Ok(Box::new(Llava::new(b, parse(c)?)?))),
+        vlm("llava_next", |b, c| Ok(Box::new(LlavaNext::new(b, LlavaNextConfig::from_json(c)?)?))),
+        vlm("llava_onevision", |b, c| Ok(Box::new(LlavaNext::new(b, LlavaNextConfig::from_json(c)?)?))),
+        vlm("paligemma", |b, c| Ok(Box::new(PaliGemma::new(b, parse(c)?)?))),
+    ]))
+});
 
 fn vlm(
     model_type: &str,

@@ -66,24 +66,29 @@ pub trait ImageTextModel: Model {
             let shape = [positions.axes().len(), batch.input_ids.len(), positions.len()];
             show(|| "position_ids".to_owned(), &Tensor::from_slice(&flat, shape, self.device())?);
         }
-        let (embeds, deepstack) = self.place(batch)?;
+        let (embeds, deepstack) = self.place(batch, cached)?;
         show(|| "inputs_embeds".to_owned(), &embeds);
         let (mask, groups) = (batch.attention_mask.as_deref(), self.groups(batch, cached));
         Ok((TextInputs { embeds, positions, mask, groups, deepstack }, deltas))
     }
 
-    /// Token embeddings with picture features in the place of placeholders, `[b, s, hidden]`.
+    /// Token embeddings with picture features in the place of placeholders, `[b, s, hidden]`. A placeholder among tokens
+    /// that follow `cached` ones without pictures was said by the model and is a token like any other.
     ///
     /// # Errors
     /// As [`ImageTextModel::text_inputs`].
-    fn place(&self, batch: &VlmBatch) -> Result<(Tensor, Option<Deepstack>)> {
+    fn place(&self, batch: &VlmBatch, cached: usize) -> Result<(Tensor, Option<Deepstack>)> {
         let (b, s) = (batch.input_ids.len(), batch.input_ids[0].len());
         let flat = || batch.input_ids.iter().flatten().copied();
         let picture = self.placeholder();
-        // A placeholder may lie beyond the vocabulary; its own embedding is not used.
-        let ids: Vec<i64> = flat().map(|id| if id == picture { 0 } else { id }).collect();
         let text = self.language_model();
+        // A placeholder may lie beyond the vocabulary; its own embedding is not used.
+        let beyond = picture >= text.config().vocab_size as i64;
+        let ids: Vec<i64> = flat().map(|id| if beyond && id == picture { 0 } else { id }).collect();
         let embeds = text.embed(&Tensor::from_slice(&ids, [b, s], self.device())?)?;
+        if cached > 0 && batch.images.is_none() {
+            return Ok((embeds, None));
+        }
         let places: Vec<i64> = flat().zip(0..).filter(|(id, _)| *id == picture).map(|(_, at)| at).collect();
         let features = batch.images.as_ref().map(|images| self.features(images)).transpose()?;
         let found = features.as_ref().map_or(0, |f| f.tokens.shape()[0]);

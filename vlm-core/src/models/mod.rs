@@ -5,13 +5,17 @@ mod batch;
 pub mod clip;
 mod config;
 mod folder;
+pub mod gemma3;
 mod image_text;
 mod images;
 pub mod llava;
+pub mod llava_next;
+pub mod paligemma;
 pub mod processor;
 pub mod siglip;
 mod source;
 pub mod text;
+pub mod tower;
 mod traits;
 
 pub use batch::VlmBatch;

@@ -1,5 +1,6 @@
 //! Pictures: decoding, resizing and what makes numbers of them, equal to Pillow and the processors of transformers.
 
+mod anyres;
 #[cfg(feature = "image-formats")]
 mod decode;
 mod picture;
@@ -9,6 +10,8 @@ mod qwen;
 mod resize;
 mod tiles;
 
+pub(crate) use anyres::pinpoints as anyres_pinpoints;
+pub use anyres::{AnyresProcessor, AnyresTiles, best_pinpoint};
 pub use picture::{MAX_PIXELS, Picture};
 pub use processor::{ImageProcessor, PixelValues, Target};
 pub use qwen::{QwenImageProcessor, QwenPatches};

@@ -45,6 +45,14 @@ impl ClipVision {
     /// # Errors
     /// [`ErrorKind::Shape`] for pictures of another size.
     pub fn hidden_states(&self, pixels: &Tensor, layers: usize) -> Result<Tensor> {
+        Ok(self.hidden_states_at(pixels, &[layers])?.swap_remove(0))
+    }
+
+    /// As above, after each of several numbers of layers; more than there are count as all.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn hidden_states_at(&self, pixels: &Tensor, at: &[usize]) -> Result<Vec<Tensor>> {
         let c = &self.config;
         let [n, channels, h, w] = pixels.dims()?;
         if (channels, h, w) != (c.num_channels, c.image_size, c.image_size) {
@@ -62,11 +70,14 @@ impl ClipVision {
         let class = self.class.tensor()?.broadcast_to([n, 1, c.hidden_size])?;
         let x = (Tensor::cat(&[class, patches], 1)? + self.positions.tensor()?)?;
         let mut x = self.pre_norm.forward(&x)?;
-        for (i, layer) in self.layers.iter().take(layers).enumerate() {
+        let last = at.iter().copied().max().unwrap_or(0);
+        let mut states = vec![x.clone()];
+        for (i, layer) in self.layers.iter().take(last).enumerate() {
             x = layer.forward(&x, &AttentionOptions::default())?;
             show(|| format!("vision_layer_{i}"), &x);
+            states.push(x.clone());
         }
-        Ok(x)
+        Ok(at.iter().map(|&i| states[i.min(states.len() - 1)].clone()).collect())
     }
 
     /// The class token after the last norm, `[n, hidden]`.

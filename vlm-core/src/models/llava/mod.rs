@@ -5,6 +5,7 @@ mod model;
 mod processor;
 mod projector;
 
-pub use config::{FeatureStrategy, LlavaConfig};
+pub use config::LlavaConfig;
 pub use model::Llava;
 pub use processor::LlavaPictureText;
+pub use projector::Projector;

@@ -1,9 +1,8 @@
 //! The whole model.
 
-use super::projector::Projector;
-use super::{FeatureStrategy, LlavaConfig};
-use crate::models::clip::ClipVision;
+use super::{LlavaConfig, Projector};
 use crate::models::text::TextModel;
+use crate::models::tower::Tower;
 use crate::models::{Base, Features, ImageTextModel, Images, Model};
 use crate::nn::{Builder, ModuleNames, show};
 use crate::{Result, Tensor};
@@ -13,7 +12,8 @@ use crate::{Result, Tensor};
 pub struct Llava {
     base: Base,
     config: LlavaConfig,
-    vision: ClipVision,
+    vision: Tower,
+    layers: Vec<usize>,
     projector: Projector,
     text: TextModel,
 }
@@ -25,12 +25,16 @@ impl Llava {
     /// Those of the configuration and of the source.
     pub fn new(b: &Builder, config: LlavaConfig) -> Result<Self> {
         config.check()?;
-        let vision = ClipVision::new(&b.at("vision_tower").at("vision_model"), &config.vision_config)?;
-        let projector = Projector::new(&b.at("multi_modal_projector"), &config)?;
+        let vision = Tower::new(&b.at("vision_tower").at("vision_model"), &config.vision_config)?;
+        let layers = config.vision_config.feature_layers(&config.vision_feature_layer)?;
+        let widths = (config.vision_config.hidden_size() * layers.len(), config.text_config.hidden_size);
+        let (act, std) = (config.projector_hidden_act, config.text_config.initializer_range);
+        let p = b.at("multi_modal_projector");
+        let projector = Projector::new(&p, widths, act, config.multimodal_projector_bias, std)?;
         let mut text_config = config.text_config.clone();
         text_config.tie_word_embeddings |= config.tie_word_embeddings;
         let text = TextModel::new(&b.at("language_model"), &text_config)?;
-        Ok(Llava { base: Base::new(b, &config)?, config, vision, projector, text })
+        Ok(Llava { base: Base::new(b, &config)?, config, vision, layers, projector, text })
     }
 
     /// The configuration.
@@ -43,11 +47,8 @@ impl Llava {
     /// # Errors
     /// [`ErrorKind::Shape`](crate::ErrorKind::Shape) for pictures of another size.
     pub fn vision_features(&self, pixels: &Tensor) -> Result<Tensor> {
-        let states = self.vision.hidden_states(&pixels.to_dtype(self.dtype())?, self.config.vision_layers())?;
-        match self.config.vision_feature_select_strategy {
-            FeatureStrategy::Full => Ok(states),
-            FeatureStrategy::Default => states.narrow(1, 1, states.size(1)? - 1),
-        }
+        let strategy = self.config.vision_feature_select_strategy;
+        self.vision.features(&pixels.to_dtype(self.dtype())?, &self.layers, strategy)
     }
 }
 

@@ -1,7 +1,10 @@
 //! Picture rules by `model_type`.
 
 use super::PictureText;
+use crate::models::gemma3::Gemma3PictureText;
 use crate::models::llava::LlavaPictureText;
+use crate::models::llava_next::LlavaNextPictureText;
+use crate::models::paligemma::PaliGemmaPictureText;
 use crate::text::Tokenizer;
 use crate::{Error, ErrorKind, Result};
 use serde_json::Value;
@@ -13,7 +16,13 @@ use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 pub type PictureTextLoader = Arc<dyn Fn(&Path, &Value, &Tokenizer) -> Result<Box<dyn PictureText>> + Send + Sync>;
 
 static LOADERS: LazyLock<RwLock<BTreeMap<String, PictureTextLoader>>> = LazyLock::new(|| {
-    RwLock::new(BTreeMap::from([entry("llava", |dir, c, _| Ok(Box::new(LlavaPictureText::load(dir, c)?)))]))
+    RwLock::new(BTreeMap::from([
+        entry("gemma3", |dir, c, t| Ok(Box::new(Gemma3PictureText::load(dir, c, t)?))),
+        entry("llava", |dir, c, _| Ok(Box::new(LlavaPictureText::load(dir, c)?))),
+        entry("llava_next", |dir, c, _| Ok(Box::new(LlavaNextPictureText::load(dir, c)?))),
+        entry("llava_onevision", |dir, c, _| Ok(Box::new(LlavaNextPictureText::load(dir, c)?))),
+        entry("paligemma", |dir, c, t| Ok(Box::new(PaliGemmaPictureText::load(dir, c, t)?))),
+    ]))
 });
 
 fn entry(
