@@ -20,6 +20,9 @@ pub(crate) fn run(folder: &Folder, batch: &VlmBatch, out: &mut Output) -> Result
         adapter.merge()?;
         out.put(&format!("{prefix}/merged_logits_tail"), &no_grad(|| last_logits(&*model, batch, tail))?)?;
         adapter.unmerge()?;
+        if !folder.trains() {
+            continue;
+        }
         adapter.set_trainable(true)?;
         let loss = || Ok(model.loss(batch)?.mean()?);
         training::steps(&folder.told["train"], &adapter.peft_names(), loss, &prefix, &format!("{prefix}/"), out)?;

@@ -47,9 +47,12 @@ fn case(
     let (s, tail) = (hidden.size(1)?, folder.number("tail", 12));
     if out.wants(&format!("{prefix}/logits")) {
         out.put(&format!("{prefix}/logits"), &model.logits(&hidden)?)?;
-    } else {
-        let kept = tail.min(s);
-        out.put(&format!("{prefix}/logits_tail"), &model.logits(&hidden.narrow(1, s - kept, kept)?)?)?;
+    }
+    let kept = tail.min(s);
+    let last = model.logits(&hidden.narrow(1, s - kept, kept)?)?;
+    out.put(&format!("{prefix}/logits_tail"), &last)?;
+    if folder.dtype == DType::BF16 {
+        out.put(&format!("{prefix}/bf16/logits_tail"), &last)?;
     }
     let answers = greedy(model, &batch, folder.number("new_tokens", 12))?;
     out.put_rows(&format!("{prefix}/greedy_ids"), &answers)?;

@@ -42,6 +42,12 @@ impl Folder {
         tensors.map(|(name, v)| (name.clone(), sizes(v).into_iter().map(|n| n as usize).collect())).collect()
     }
 
+    /// Whether training is computed: in half precision the weights themselves are rounded by more than three steps move
+    /// them.
+    pub(crate) fn trains(&self) -> bool {
+        !matches!(self.dtype, DType::BF16 | DType::F16)
+    }
+
     pub(crate) fn number(&self, key: &str, default: usize) -> usize {
         self.told[key].as_u64().map_or(default, |n| n as usize)
     }

@@ -63,7 +63,9 @@ fn run(args: &Args) -> Result<()> {
         "vlm" => {
             cases::run(&folder, &mut out)?;
             let batch = training::vlm_batch(&folder, &mut out)?;
-            training::run(&folder, &batch, &mut out)?;
+            if folder.trains() {
+                training::run(&folder, &batch, &mut out)?;
+            }
             adapters::run(&folder, &batch, &mut out)?;
         }
         other => bail!("expected.json: kind is {other:?}, expected \"vlm\" or the family image_ops"),

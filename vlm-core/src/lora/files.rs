@@ -11,6 +11,7 @@ use std::path::Path;
 
 const PREFIX: &str = "base_model.model.";
 const FILE: &str = "adapter_model.safetensors";
+const WRAPPED: &str = ".base_layer";
 
 impl LoraAdapter {
     /// Each parameter with its name in PEFT's files.
@@ -26,7 +27,10 @@ impl LoraAdapter {
         }
         for (param, _) in &self.full {
             let (owner, leaf) = param.name().rsplit_once('.').unwrap_or(("", param.name()));
-            all.push((format!("{PREFIX}{}.{leaf}", self.names.to_peft(owner)), param.clone()));
+            // In PEFT's model an adapted layer is wrapped, and its own bias lies one step further down.
+            let wrapped = leaf == "bias" && self.layers.iter().any(|(linear, _)| linear.path() == owner);
+            let wrap = if wrapped { WRAPPED } else { "" };
+            all.push((format!("{PREFIX}{}{wrap}.{leaf}", self.names.to_peft(owner)), param.clone()));
         }
         all
     }
@@ -69,7 +73,12 @@ impl LoraAdapter {
 
     fn fill(&self, files: &WeightFiles) -> Result<()> {
         const OP: &str = "load adapter";
-        let names = self.peft_names();
+        // Older files call the biases of adapted layers as if nothing were wrapped.
+        let stored = |name: String| match name.replace(WRAPPED, "") {
+            plain if files.info(&name).is_none() && files.info(&plain).is_some() => plain,
+            _ => name,
+        };
+        let names: Vec<(String, Param)> = self.peft_names().into_iter().map(|(n, p)| (stored(n), p)).collect();
         let list = |what: &str, names: Vec<&str>| {
             let shown = names.iter().take(6).copied().collect::<Vec<_>>().join(", ");
             let more = if names.len() > 6 { format!(" and {} more", names.len() - 6) } else { String::new() };

@@ -4,6 +4,7 @@ use super::gemma3::Gemma3;
 use super::llava::Llava;
 use super::llava_next::{LlavaNext, LlavaNextConfig};
 use super::paligemma::PaliGemma;
+use super::qwen_vl::{QwenVl, QwenVlConfig};
 use super::{DualEncoder, Model, VisionLanguageModel};
 use crate::nn::Builder;
 use crate::{Error, ErrorKind, Result};
@@ -76,8 +77,15 @@ static LOADERS: LazyLock<RwLock<BTreeMap<String, Loader>>> = LazyLock::new(|| {
         vlm("llava_next", |b, c| Ok(Box::new(LlavaNext::new(b, LlavaNextConfig::from_json(c)?)?))),
         vlm("llava_onevision", |b, c| Ok(Box::new(LlavaNext::new(b, LlavaNextConfig::from_json(c)?)?))),
         vlm("paligemma", |b, c| Ok(Box::new(PaliGemma::new(b, parse(c)?)?))),
+        vlm("qwen2_5_vl", qwen_vl),
+        vlm("qwen2_vl", qwen_vl),
+        vlm("qwen3_vl", qwen_vl),
     ]))
 });
+
+fn qwen_vl(b: &Builder, config: &Value) -> Result<Box<dyn VisionLanguageModel>> {
+    Ok(Box::new(QwenVl::new(b, QwenVlConfig::from_json(config)?)?))
+}
 
 fn vlm(
     model_type: &str,

@@ -12,6 +12,7 @@ pub mod llava;
 pub mod llava_next;
 pub mod paligemma;
 pub mod processor;
+pub mod qwen_vl;
 pub mod siglip;
 mod source;
 pub mod text;

@@ -18,8 +18,17 @@ impl Mlp {
     /// # Errors
     /// Those of the source.
     pub fn new(b: &Builder, d: usize, inner: usize, act: Activation, std: f64) -> Result<Self> {
-        let fc1 = Linear::new(&b.at("fc1"), d, inner, true, std)?;
-        Ok(Mlp { fc1, fc2: Linear::new(&b.at("fc2"), inner, d, true, std)?, act })
+        Self::named(b, ["fc1", "fc2"], [d, inner, d], act, std)
+    }
+
+    /// Builds both layers under these names, for widths from input to result.
+    ///
+    /// # Errors
+    /// Those of the source.
+    pub fn named(b: &Builder, names: [&str; 2], widths: [usize; 3], act: Activation, std: f64) -> Result<Self> {
+        let [from, inner, to] = widths;
+        let fc1 = Linear::new(&b.at(names[0]), from, inner, true, std)?;
+        Ok(Mlp { fc1, fc2: Linear::new(&b.at(names[1]), inner, to, true, std)?, act })
     }
 
     /// `[..., d] -> [..., d]`.

@@ -5,6 +5,7 @@ use crate::models::gemma3::Gemma3PictureText;
 use crate::models::llava::LlavaPictureText;
 use crate::models::llava_next::LlavaNextPictureText;
 use crate::models::paligemma::PaliGemmaPictureText;
+use crate::models::qwen_vl::QwenPictureText;
 use crate::text::Tokenizer;
 use crate::{Error, ErrorKind, Result};
 use serde_json::Value;
@@ -22,6 +23,9 @@ static LOADERS: LazyLock<RwLock<BTreeMap<String, PictureTextLoader>>> = LazyLock
         entry("llava_next", |dir, c, _| Ok(Box::new(LlavaNextPictureText::load(dir, c)?))),
         entry("llava_onevision", |dir, c, _| Ok(Box::new(LlavaNextPictureText::load(dir, c)?))),
         entry("paligemma", |dir, c, t| Ok(Box::new(PaliGemmaPictureText::load(dir, c, t)?))),
+        entry("qwen2_5_vl", |dir, c, t| Ok(Box::new(QwenPictureText::load(dir, c, t)?))),
+        entry("qwen2_vl", |dir, c, t| Ok(Box::new(QwenPictureText::load(dir, c, t)?))),
+        entry("qwen3_vl", |dir, c, t| Ok(Box::new(QwenPictureText::load(dir, c, t)?))),
     ]))
 });
 

@@ -145,10 +145,10 @@ impl TextModel {
             } else {
                 layer.forward(&x, tables, options, cache.as_deref_mut().map(|c| (c, i)))?
             };
+            show(|| format!("text_layer_{i}"), &x);
             if let Some((deep, features)) = inputs.deepstack.as_ref().and_then(|d| Some((d, d.features.get(i)?))) {
                 x = x.reshape([b * s, d])?.index_add(0, &deep.rows, features)?.reshape([b, s, d])?;
             }
-            show(|| format!("text_layer_{i}"), &x);
         }
         if let Some(cache) = cache {
             cache.advance(s);
