@@ -1,6 +1,8 @@
 //! Models by `model_type`.
 
 use super::gemma3::Gemma3;
+use super::idefics3::Idefics3;
+use super::internvl::InternVl;
 use super::llava::Llava;
 use super::llava_next::{LlavaNext, LlavaNextConfig};
 use super::paligemma::PaliGemma;
@@ -73,6 +75,8 @@ pub type Loader = Arc<dyn Fn(&Builder, &Value) -> Result<AutoModel> + Send + Syn
 static LOADERS: LazyLock<RwLock<BTreeMap<String, Loader>>> = LazyLock::new(|| {
     RwLock::new(BTreeMap::from([
         vlm("gemma3", |b, c| Ok(Box::new(Gemma3::new(b, parse(c)?)?))),
+        vlm("idefics3", |b, c| Ok(Box::new(Idefics3::new(b, parse(c)?)?))),
+        vlm("internvl", |b, c| Ok(Box::new(InternVl::new(b, parse(c)?)?))),
         vlm("llava", |b, c| Ok(Box::new(Llava::new(b, parse(c)?)?))),
         vlm("llava_next", |b, c| Ok(Box::new(LlavaNext::new(b, LlavaNextConfig::from_json(c)?)?))),
         vlm("llava_onevision", |b, c| Ok(Box::new(LlavaNext::new(b, LlavaNextConfig::from_json(c)?)?))),
@@ -80,6 +84,7 @@ static LOADERS: LazyLock<RwLock<BTreeMap<String, Loader>>> = LazyLock::new(|| {
         vlm("qwen2_5_vl", qwen_vl),
         vlm("qwen2_vl", qwen_vl),
         vlm("qwen3_vl", qwen_vl),
+        vlm("smolvlm", |b, c| Ok(Box::new(Idefics3::new(b, parse(c)?)?))),
     ]))
 });
 

@@ -1,6 +1,7 @@
 //! Pictures: decoding, resizing and what makes numbers of them, equal to Pillow and the processors of transformers.
 
 mod anyres;
+mod canvas;
 #[cfg(feature = "image-formats")]
 mod decode;
 mod picture;
@@ -12,6 +13,7 @@ mod tiles;
 
 pub(crate) use anyres::pinpoints as anyres_pinpoints;
 pub use anyres::{AnyresProcessor, AnyresTiles, best_pinpoint};
+pub use canvas::{CanvasProcessor, CanvasTiles};
 pub use picture::{MAX_PIXELS, Picture};
 pub use processor::{ImageProcessor, PixelValues, Target};
 pub use qwen::{QwenImageProcessor, QwenPatches};

@@ -2,6 +2,8 @@
 
 use super::PictureText;
 use crate::models::gemma3::Gemma3PictureText;
+use crate::models::idefics3::Idefics3PictureText;
+use crate::models::internvl::InternVlPictureText;
 use crate::models::llava::LlavaPictureText;
 use crate::models::llava_next::LlavaNextPictureText;
 use crate::models::paligemma::PaliGemmaPictureText;
@@ -19,6 +21,8 @@ pub type PictureTextLoader = Arc<dyn Fn(&Path, &Value, &Tokenizer) -> Result<Box
 static LOADERS: LazyLock<RwLock<BTreeMap<String, PictureTextLoader>>> = LazyLock::new(|| {
     RwLock::new(BTreeMap::from([
         entry("gemma3", |dir, c, t| Ok(Box::new(Gemma3PictureText::load(dir, c, t)?))),
+        entry("idefics3", |dir, c, _| Ok(Box::new(Idefics3PictureText::load(dir, c)?))),
+        entry("internvl", |dir, c, t| Ok(Box::new(InternVlPictureText::load(dir, c, t)?))),
         entry("llava", |dir, c, _| Ok(Box::new(LlavaPictureText::load(dir, c)?))),
         entry("llava_next", |dir, c, _| Ok(Box::new(LlavaNextPictureText::load(dir, c)?))),
         entry("llava_onevision", |dir, c, _| Ok(Box::new(LlavaNextPictureText::load(dir, c)?))),
@@ -26,6 +30,7 @@ static LOADERS: LazyLock<RwLock<BTreeMap<String, PictureTextLoader>>> = LazyLock
         entry("qwen2_5_vl", |dir, c, t| Ok(Box::new(QwenPictureText::load(dir, c, t)?))),
         entry("qwen2_vl", |dir, c, t| Ok(Box::new(QwenPictureText::load(dir, c, t)?))),
         entry("qwen3_vl", |dir, c, t| Ok(Box::new(QwenPictureText::load(dir, c, t)?))),
+        entry("smolvlm", |dir, c, _| Ok(Box::new(Idefics3PictureText::load(dir, c)?))),
     ]))
 });
 
