@@ -2,14 +2,14 @@
 //!
 //! What Pillow does on opening and converting to RGB: the rotation of EXIF is applied, what is transparent lies over
 //! white, of an animation the first frame is taken, 16-bit colours lose their low byte, and a JPEG that ends before its
-//! end mark is refused. 16-bit grey is scaled to 8 bits, where Pillow clips it. JPEG with subsampled colours differs by
-//! up to seven levels (0.4 on average: libjpeg interpolates colours otherwise), other JPEG by up to three; PNG and
-//! WebP without loss are exact.
+//! end mark is refused. 16-bit grey is scaled to 8 bits, where Pillow clips it. All pixels are exact.
 
+use super::jpeg;
 use super::picture::{MAX_PIXELS, Picture, check_sides_within};
 use crate::weights::mapping::read_small;
 use crate::{Error, ErrorKind, Result};
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
 use std::io::Cursor;
 use std::panic::catch_unwind;
 use std::path::Path;
@@ -56,11 +56,14 @@ fn bad(message: impl Into<String>) -> Error {
 }
 
 fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture> {
+    if jpeg::is_jpeg(bytes) {
+        return decode_jpeg(bytes, max_pixels);
+    }
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| bad(e.to_string()))?;
-    let Some(format) = reader.format() else {
+    if reader.format().is_none() {
         let start: Vec<String> = bytes.iter().take(8).map(|b| format!("{b:02x}")).collect();
         return Err(bad(format!("{} bytes that begin with [{}] are no known picture", bytes.len(), start.join(" "))));
-    };
+    }
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_EXTRAS);
     reader.limits(limits);
@@ -72,9 +75,6 @@ fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture> {
         let found = decoder.total_bytes();
         return Err(bad(format!("{width} x {height} pixels take {found} bytes, expected at most {MAX_MEMORY}")));
     }
-    if format == ImageFormat::Jpeg && !has_end_mark(bytes) {
-        return Err(bad(format!("a JPEG of {} bytes that is cut off: it has no end mark", bytes.len())));
-    }
     let orientation = decoder.orientation().map_err(failed)?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(failed)?;
     image.apply_orientation(orientation);
@@ -82,19 +82,29 @@ fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture> {
     Picture::from_rgb(width as usize, height as usize, to_rgb(image))
 }
 
-/// Whether a JPEG's end mark follows its first scan. The decoder fills what is missing with grey; Pillow refuses it.
-fn has_end_mark(bytes: &[u8]) -> bool {
-    // Segments before the scan are stepped over: a preview among them has an end mark of its own.
-    let mut at = 2;
-    while let Some(&[0xff, mark, high, low]) = bytes.get(at..at + 4) {
-        at += match mark {
-            0xff => 1,
-            0x01 | 0xd0..=0xd7 => 2,
-            0xda => break,
-            _ => 2 + usize::from(u16::from_be_bytes([high, low])),
-        };
+fn decode_jpeg(bytes: &[u8], max_pixels: u64) -> Result<Picture> {
+    enum Wrong {
+        File(String),
+        Size(Error),
     }
-    bytes.get(at..).is_some_and(|rest| rest.windows(2).any(|pair| pair == [0xff, 0xd9]))
+    impl From<String> for Wrong {
+        fn from(message: String) -> Self {
+            Wrong::File(message)
+        }
+    }
+    let allowed = |w: usize, h: usize| check_sides_within(OP, w as u64, h as u64, max_pixels).map_err(Wrong::Size);
+    let found = jpeg::decode(bytes, allowed).map_err(|e| match e {
+        Wrong::File(message) => bad(message),
+        Wrong::Size(error) => error,
+    })?;
+    let orientation = found.exif.as_deref().and_then(Orientation::from_exif_chunk);
+    let Some(orientation) = orientation.filter(|o| *o != Orientation::NoTransforms) else {
+        return Picture::from_rgb(found.width, found.height, found.rgb);
+    };
+    let upright = RgbImage::from_raw(found.width as u32, found.height as u32, found.rgb);
+    let mut image = DynamicImage::ImageRgb8(upright.ok_or_else(|| bad("a JPEG of an impossible size"))?);
+    image.apply_orientation(orientation);
+    Picture::from_rgb(image.width() as usize, image.height() as usize, image.into_rgb8().into_raw())
 }
 
 fn to_rgb(image: DynamicImage) -> Vec<u8> {

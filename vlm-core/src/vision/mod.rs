@@ -4,6 +4,8 @@ mod anyres;
 mod canvas;
 #[cfg(feature = "image-formats")]
 mod decode;
+#[cfg(feature = "image-formats")]
+mod jpeg;
 mod picture;
 mod processor;
 mod processor_config;

@@ -20,9 +20,7 @@ pub struct TextConfig {
     pub intermediate_size: usize,
     pub num_hidden_layers: usize,
     pub num_attention_heads: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub num_key_value_heads: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub head_dim: Option<usize>,
     pub hidden_act: Activation,
     /// What Gemma calls `hidden_act`, and prefers.
@@ -34,14 +32,12 @@ pub struct TextConfig {
     pub rope_theta: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rope_local_base_freq: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub rope_scaling: Option<Value>,
     /// Where transformers 5 writes `rope_theta` and `rope_scaling`; for Gemma 3 one of each kind of layer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rope_parameters: Option<Value>,
     pub attention_bias: bool,
     pub mlp_bias: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sliding_window: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub use_sliding_window: Option<bool>,
