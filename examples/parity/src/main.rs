@@ -9,6 +9,7 @@
 mod adapters;
 mod batches;
 mod cases;
+mod dual;
 mod folder;
 mod image_ops;
 mod layout;
@@ -68,7 +69,8 @@ fn run(args: &Args) -> Result<()> {
             }
             adapters::run(&folder, &batch, &mut out)?;
         }
-        other => bail!("expected.json: kind is {other:?}, expected \"vlm\" or the family image_ops"),
+        "dual" => dual::run(&folder, &mut out)?,
+        other => bail!("expected.json: kind is {other:?}, expected \"vlm\", \"dual\" or the family image_ops"),
     }
     out.save(&args.out)
 }

@@ -1,5 +1,6 @@
 //! Models by `model_type`.
 
+use super::clip::Clip;
 use super::gemma3::Gemma3;
 use super::idefics3::Idefics3;
 use super::internvl::InternVl;
@@ -7,6 +8,7 @@ use super::llava::Llava;
 use super::llava_next::{LlavaNext, LlavaNextConfig};
 use super::paligemma::PaliGemma;
 use super::qwen_vl::{QwenVl, QwenVlConfig};
+use super::siglip::Siglip;
 use super::{DualEncoder, Model, VisionLanguageModel};
 use crate::nn::Builder;
 use crate::{Error, ErrorKind, Result};
@@ -74,6 +76,9 @@ pub type Loader = Arc<dyn Fn(&Builder, &Value) -> Result<AutoModel> + Send + Syn
 
 static LOADERS: LazyLock<RwLock<BTreeMap<String, Loader>>> = LazyLock::new(|| {
     RwLock::new(BTreeMap::from([
+        dual("clip", |b, c| Ok(Box::new(Clip::new(b, parse(c)?)?))),
+        dual("siglip", |b, c| Ok(Box::new(Siglip::new(b, parse(c)?)?))),
+        dual("siglip2", |b, c| Ok(Box::new(Siglip::new(b, parse(c)?)?))),
         vlm("gemma3", |b, c| Ok(Box::new(Gemma3::new(b, parse(c)?)?))),
         vlm("idefics3", |b, c| Ok(Box::new(Idefics3::new(b, parse(c)?)?))),
         vlm("internvl", |b, c| Ok(Box::new(InternVl::new(b, parse(c)?)?))),
@@ -90,6 +95,13 @@ static LOADERS: LazyLock<RwLock<BTreeMap<String, Loader>>> = LazyLock::new(|| {
 
 fn qwen_vl(b: &Builder, config: &Value) -> Result<Box<dyn VisionLanguageModel>> {
     Ok(Box::new(QwenVl::new(b, QwenVlConfig::from_json(config)?)?))
+}
+
+fn dual(
+    model_type: &str,
+    build: impl Fn(&Builder, &Value) -> Result<Box<dyn DualEncoder>> + Send + Sync + 'static,
+) -> (String, Loader) {
+    (model_type.to_owned(), Arc::new(move |b, config| build(b, config).map(AutoModel::DualEncoder)))
 }
 
 fn vlm(

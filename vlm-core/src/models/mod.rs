@@ -3,6 +3,7 @@
 pub mod auto;
 mod batch;
 pub mod clip;
+mod compare;
 mod config;
 mod folder;
 pub mod gemma3;
@@ -16,6 +17,7 @@ pub mod paligemma;
 pub mod processor;
 pub mod qwen_vl;
 pub mod siglip;
+pub mod siglip2;
 mod source;
 pub mod text;
 pub mod tower;

@@ -8,14 +8,28 @@ use crate::{Result, Tensor};
 /// # Errors
 /// Those of the device.
 pub fn resize_bilinear(x: &Tensor, height: usize, width: usize) -> Result<Tensor> {
+    resized(x, height, width, weights)
+}
+
+/// As [`resize_bilinear`], where shrinking takes the mean over all cells it covers, weighted by a triangle (PyTorch's
+/// `antialias = true`).
+///
+/// # Errors
+/// Those of the device.
+pub fn resize_bilinear_antialiased(x: &Tensor, height: usize, width: usize) -> Result<Tensor> {
+    resized(x, height, width, antialiased)
+}
+
+fn resized(x: &Tensor, height: usize, width: usize, weights: fn(usize, usize) -> Vec<f32>) -> Result<Tensor> {
     let [h, w, d] = x.dims()?;
-    let rows = weights(x, h, height)?.matmul(&x.reshape([h, w * d])?)?.reshape([height, w, d])?;
+    let matrix = |from, to| Tensor::from_slice(&weights(from, to), [to, from], x.device())?.to_dtype(x.dtype());
+    let rows = matrix(h, height)?.matmul(&x.reshape([h, w * d])?)?.reshape([height, w, d])?;
     let columns = rows.permute(&[1, 0, 2])?.reshape([w, height * d])?;
-    weights(x, w, width)?.matmul(&columns)?.reshape([width, height, d])?.permute(&[1, 0, 2])
+    matrix(w, width)?.matmul(&columns)?.reshape([width, height, d])?.permute(&[1, 0, 2])
 }
 
 /// The share of each of `from` cells in each of `to`, `[to, from]`.
-fn weights(like: &Tensor, from: usize, to: usize) -> Result<Tensor> {
+fn weights(from: usize, to: usize) -> Vec<f32> {
     let mut all = vec![0f32; from * to];
     let scale = from as f32 / to as f32;
     for (i, row) in all.chunks_mut(from.max(1)).enumerate() {
@@ -25,5 +39,21 @@ fn weights(like: &Tensor, from: usize, to: usize) -> Result<Tensor> {
         row[low] += 1.0 - share;
         row[(low + 1).min(from - 1)] += share;
     }
-    Tensor::from_slice(&all, [to, from], like.device())?.to_dtype(like.dtype())
+    all
+}
+
+/// As above, over all cells under a triangle as wide as the shrinking.
+fn antialiased(from: usize, to: usize) -> Vec<f32> {
+    let mut all = vec![0f32; from * to];
+    let scale = from as f32 / to as f32;
+    let support = scale.max(1.0);
+    for (i, row) in all.chunks_mut(from.max(1)).enumerate() {
+        let centre = scale * (i as f32 + 0.5);
+        let first = (centre - support + 0.5).max(0.0) as usize;
+        let last = ((centre + support + 0.5) as usize).min(from);
+        let share = |j: usize| (1.0 - ((j as f32 - centre + 0.5) / support).abs()).max(0.0);
+        let sum: f32 = (first..last).map(share).sum();
+        (first..last).for_each(|j| row[j] = share(j) / sum);
+    }
+    all
 }

@@ -28,7 +28,7 @@ pub use attention::{AttentionConfig, QkNorm, SelfAttention};
 pub use builder::{Builder, Init, Initializer, ModuleRef, Modules, ParameterSource};
 pub use embedding::Embedding;
 pub use encoder_layer::{EncoderConfig, EncoderLayer};
-pub use interpolate::resize_bilinear;
+pub use interpolate::{resize_bilinear, resize_bilinear_antialiased};
 pub use kv_cache::KvCache;
 pub use linear::{Linear, LinearAdapter};
 pub use loss::{LossSum, causal_lm_loss};

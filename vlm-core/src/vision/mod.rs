@@ -6,6 +6,7 @@ mod canvas;
 mod decode;
 #[cfg(feature = "image-formats")]
 mod jpeg;
+mod naflex;
 mod picture;
 mod processor;
 mod processor_config;
@@ -16,6 +17,7 @@ mod tiles;
 pub(crate) use anyres::pinpoints as anyres_pinpoints;
 pub use anyres::{AnyresProcessor, AnyresTiles, best_pinpoint};
 pub use canvas::{CanvasProcessor, CanvasTiles};
+pub use naflex::{NaflexPatches, NaflexProcessor};
 pub use picture::{MAX_PIXELS, Picture};
 pub use processor::{ImageProcessor, PixelValues, Target};
 pub use qwen::{QwenImageProcessor, QwenPatches};

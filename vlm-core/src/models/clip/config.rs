@@ -88,3 +88,119 @@ impl ClipVisionConfig {
         }
     }
 }
+
+/// `text_config` of CLIP models, with transformers' defaults.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct ClipTextConfig {
+    pub model_type: String,
+    pub vocab_size: usize,
+    pub hidden_size: usize,
+    pub intermediate_size: usize,
+    pub projection_dim: usize,
+    pub num_hidden_layers: usize,
+    pub num_attention_heads: usize,
+    pub max_position_embeddings: usize,
+    pub hidden_act: Activation,
+    pub layer_norm_eps: f64,
+    pub initializer_range: f64,
+    pub eos_token_id: i64,
+}
+
+impl Default for ClipTextConfig {
+    fn default() -> Self {
+        ClipTextConfig {
+            model_type: "clip_text_model".to_owned(),
+            vocab_size: 49408,
+            hidden_size: 512,
+            intermediate_size: 2048,
+            projection_dim: 512,
+            num_hidden_layers: 12,
+            num_attention_heads: 8,
+            max_position_embeddings: 77,
+            hidden_act: Activation::QuickGelu,
+            layer_norm_eps: 1e-5,
+            initializer_range: 0.02,
+            eos_token_id: 49407,
+        }
+    }
+}
+
+impl ClipTextConfig {
+    /// Checks the values.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) naming the field.
+    pub fn check(&self) -> Result<()> {
+        const S: &str = "text_config";
+        Limits::sizes(
+            S,
+            &[
+                ("vocab_size", self.vocab_size, 1 << 22),
+                ("hidden_size", self.hidden_size, 1 << 16),
+                ("intermediate_size", self.intermediate_size, 1 << 20),
+                ("projection_dim", self.projection_dim, 1 << 16),
+                ("num_hidden_layers", self.num_hidden_layers, 1024),
+                ("num_attention_heads", self.num_attention_heads, 1024),
+                ("max_position_embeddings", self.max_position_embeddings, 1 << 20),
+            ],
+        )?;
+        let heads = ("num_attention_heads", self.num_attention_heads);
+        Limits::multiple(S, ("hidden_size", self.hidden_size), heads)?;
+        Limits::positive(S, "layer_norm_eps", self.layer_norm_eps)
+    }
+
+    /// The sizes of a layer.
+    pub fn layer(&self) -> EncoderConfig {
+        EncoderConfig {
+            hidden: self.hidden_size,
+            heads: self.num_attention_heads,
+            intermediate: self.intermediate_size,
+            act: self.hidden_act,
+            eps: self.layer_norm_eps,
+            std: self.initializer_range,
+        }
+    }
+}
+
+/// `config.json` of CLIP models, with transformers' defaults.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct ClipConfig {
+    pub architectures: Vec<String>,
+    pub model_type: String,
+    pub text_config: ClipTextConfig,
+    pub vision_config: ClipVisionConfig,
+    pub projection_dim: usize,
+    pub logit_scale_init_value: f64,
+    #[serde(alias = "dtype")]
+    pub torch_dtype: String,
+}
+
+impl Default for ClipConfig {
+    fn default() -> Self {
+        ClipConfig {
+            architectures: vec!["CLIPModel".to_owned()],
+            model_type: "clip".to_owned(),
+            text_config: ClipTextConfig::default(),
+            vision_config: ClipVisionConfig::default(),
+            projection_dim: 512,
+            logit_scale_init_value: 2.6592,
+            torch_dtype: "float32".to_owned(),
+        }
+    }
+}
+
+impl ClipConfig {
+    /// Checks the values.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) naming the field.
+    pub fn check(&self) -> Result<()> {
+        self.text_config.check()?;
+        self.vision_config.check()?;
+        Limits::sizes("config", &[("projection_dim", self.projection_dim, 1 << 16)])
+    }
+}

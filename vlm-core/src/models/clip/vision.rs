@@ -85,6 +85,8 @@ impl ClipVision {
     /// # Errors
     /// As [`ClipVision::hidden_states`].
     pub fn pooled(&self, pixels: &Tensor) -> Result<Tensor> {
-        self.post_norm.forward(&self.hidden_states(pixels, self.layers.len())?.select(1, 0)?)
+        let hidden = self.hidden_states(pixels, self.layers.len())?;
+        show(|| "vision_last_hidden".to_owned(), &hidden);
+        self.post_norm.forward(&hidden.select(1, 0)?)
     }
 }

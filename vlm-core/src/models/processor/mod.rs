@@ -2,10 +2,12 @@
 //!
 //! What differs between families is a [`PictureText`]; the rest is written once in [`Processor`].
 
+mod dual;
 mod families;
 mod pictures;
 mod rows;
 
+pub use dual::{DualProcessor, Texts};
 pub use families::{PictureTextLoader, register};
 pub use pictures::Pictures;
 pub use rows::{Encoded, PaddingSide, Row};
