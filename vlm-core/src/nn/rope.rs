@@ -72,13 +72,10 @@ impl Rope {
         let rows = axes.first().map_or(0, Vec::len);
         let same = (1..rows).all(|row| of_row(row).eq(of_row(0)));
         let (rows, length) = (if same { rows.min(1) } else { rows }, positions.len());
-        let mut angles = Vec::with_capacity(rows * length * self.inv_freq.len());
-        for row in 0..rows {
-            for i in 0..length {
-                let turn = |(f, &axis): (&f32, &usize)| axes[axis.min(axes.len() - 1)][row][i] as f32 * f;
-                angles.extend(self.inv_freq.iter().zip(&self.axis).map(turn));
-            }
-        }
+        let at = |axis: usize, row: usize, i: usize| axes[axis.min(axes.len() - 1)][row][i] as f32;
+        let of_place = |(row, i)| self.inv_freq.iter().zip(&self.axis).map(move |(f, &axis)| at(axis, row, i) * f);
+        let places = (0..rows).flat_map(|row| (0..length).map(move |i| (row, i)));
+        let angles: Vec<f32> = places.flat_map(of_place).collect();
         let shape = [rows, length, self.inv_freq.len()];
         let table = |f: fn(f32) -> f32| {
             let values: Vec<f32> = angles.iter().map(|&a| f(a)).collect();

@@ -28,7 +28,7 @@ pub(super) fn of_batch(
     }
     let m = c.vision.spatial_merge_size;
     let mut grids = batch.images.iter().flat_map(|images| images.grid.iter());
-    let (mut axes, mut next_deltas) = (vec![Vec::with_capacity(b); 3], Vec::with_capacity(b));
+    let (mut axes, mut next_deltas) = (vec![Vec::new(); 3], Vec::with_capacity(b));
     for (row, ids) in batch.input_ids.iter().enumerate() {
         let real = |i: usize| batch.attention_mask.as_ref().is_none_or(|mask| mask[row][i]);
         let mut places = vec![[0i64; 3]; s];

@@ -36,7 +36,7 @@ pub(super) fn to_rgb(frame: &Frame, tables: &Tables, planes: Vec<Vec<u8>>) -> Re
                     let light = u32::from(k);
                     inks.map(|ink| {
                         let product = u32::from(255 - ink) * light + 128;
-                        (light - ((product >> 8) + product >> 8)) as u8
+                        (light - (((product >> 8) + product) >> 8)) as u8
                     })
                 })
                 .collect())
