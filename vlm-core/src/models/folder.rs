@@ -88,8 +88,13 @@ impl ParameterSource for EitherName {
     }
 }
 
-/// The beginnings of names that differ: published, and written by transformers 5.
-const RENAMED: [(&str, &str); 1] = [("vision_tower.vision_model.", "vision_tower.")];
+/// The beginnings of names that differ: published, and as transformers 5 or others write them.
+const RENAMED: [(&str, &str); 3] = [
+    ("vision_tower.vision_model.", "vision_tower."),
+    // Qwen2-VL and Qwen2.5-VL under the names of the running model.
+    ("visual.", "model.visual."),
+    ("model.", "model.language_model."),
+];
 
 fn stored_name(files: &WeightFiles, name: &str) -> String {
     let other = RENAMED.iter().find_map(|(old, new)| Some(format!("{new}{}", name.strip_prefix(old)?)));

@@ -47,8 +47,8 @@ pub(super) fn of_batch(
                 return Err(bad(format!("row {row} has a placeholder at {i}, but there is no picture left")));
             };
             let (rows, columns) = (rows / m, columns / m);
-            let count = frames * rows * columns;
-            if count == 0 || i + count > s || ids[i..i + count].iter().any(|id| *id != c.image_token_id) {
+            let count = frames.checked_mul(rows).and_then(|n| n.checked_mul(columns)).unwrap_or(usize::MAX);
+            if count == 0 || count > s - i || ids[i..i + count].iter().any(|id| *id != c.image_token_id) {
                 let message = format!("row {row} has not the {count} placeholders at {i} that its picture needs");
                 return Err(bad(message).hint("expand each picture's placeholder with the processor"));
             }
@@ -65,4 +65,31 @@ pub(super) fn of_batch(
         next_deltas.push(next - s as i64);
     }
     Ok((Positions::with_axes(axes), next_deltas))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::Images;
+    use crate::{DType, Device, Tensor};
+    use serde_json::json;
+
+    #[test]
+    fn text_goes_on_behind_a_picture_and_wrong_grids_are_named() {
+        let config = QwenVlConfig::from_json(&json!({"model_type": "qwen2_vl", "image_token_id": 9})).unwrap();
+        let batch = |grid| {
+            let mut images = Images::new(Tensor::zeros([1], DType::F32, &Device::reference()).unwrap());
+            images.grid = vec![grid];
+            VlmBatch { input_ids: vec![vec![1, 9, 9, 9, 2]], images: Some(images), ..VlmBatch::default() }
+        };
+        let (found, deltas) = of_batch(&config, &batch([1, 2, 6]), 0, &[]).unwrap();
+        let axes: Vec<&[i64]> = found.axes().iter().map(|axis| axis[0].as_slice()).collect();
+        assert_eq!(axes, [[0, 1, 1, 1, 4], [0, 1, 1, 1, 4], [0, 1, 2, 3, 4]]);
+        assert_eq!(deltas, [0]);
+        for grid in [[1, 2, 2], [1, 2, 8], [usize::MAX, 4, 4], [0, 2, 2]] {
+            let e = of_batch(&config, &batch(grid), 0, &[]);
+            // One merged cell leaves placeholders without a picture.
+            assert!(e.unwrap_err().to_string().contains("placeholder"), "{grid:?}");
+        }
+    }
 }

@@ -35,7 +35,7 @@ impl TextInputs<'_> {
         Tensor::from_slice(&flat, [rows.len(), 1, 1, rows[0].len()], self.embeds.device()).map(Some)
     }
 
-    /// The whole mask, `[b, 1, s, cached + s]`, where groups see both ways; `window` bounds how far others look back.
+    /// The whole mask, `[b, 1, s, cached + s]`, where groups see both ways; `window` bounds how far they look back.
     pub(super) fn grouped(
         &self,
         groups: &[Vec<Option<usize>>],
@@ -50,13 +50,36 @@ impl TextInputs<'_> {
             for (i, group) in groups.iter().enumerate() {
                 let at = cached + i;
                 for key in 0..keys {
-                    let before = key <= at && window.is_none_or(|w| at - key < w);
+                    // The window bounds how far back anyone looks, inside of a group too.
+                    let near = key > at || window.is_none_or(|w| at - key < w);
                     let together = group.is_some() && key >= cached && groups[key - cached] == *group;
                     let real = self.mask.is_none_or(|mask| mask[row][key]);
-                    flat.push((before || together) && real);
+                    flat.push((key <= at || together) && near && real);
                 }
             }
         }
         Tensor::from_slice(&flat, [groups.len(), 1, s, keys], device)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::DType;
+
+    #[test]
+    fn groups_see_forward_and_the_window_bounds_how_far_back() {
+        let device = Device::reference();
+        let embeds = Tensor::zeros([1, 4, 2], DType::F32, &device).unwrap();
+        let positions = Positions::new(vec![vec![0, 1, 2, 3]]);
+        let inputs = TextInputs { embeds, positions, mask: None, groups: None, deepstack: None };
+        let seen = |groups: Vec<Option<usize>>, window| {
+            inputs.grouped(&[groups], 0, window, &device).unwrap().to_vec::<bool>().unwrap()
+        };
+        let rows = |all: [&str; 4]| all.iter().flat_map(|r| r.chars().map(|c| c == 'x')).collect::<Vec<bool>>();
+        let pair = vec![None, Some(0), Some(0), None];
+        assert_eq!(seen(pair.clone(), None), rows(["x...", "xxx.", "xxx.", "xxxx"]));
+        assert_eq!(seen(pair, Some(2)), rows(["x...", "xxx.", ".xx.", "..xx"]));
+        assert_eq!(seen(vec![Some(0); 4], Some(2)), rows(["xxxx", "xxxx", ".xxx", "..xx"]));
     }
 }

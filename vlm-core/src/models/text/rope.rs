@@ -4,7 +4,7 @@ use super::TextConfig;
 use crate::Result;
 use crate::models::config::wrong;
 use crate::nn::Rope;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const S: &str = "text_config";
 
@@ -23,7 +23,7 @@ pub(super) fn of_layer(c: &TextConfig, i: usize) -> Result<Rope> {
     crate::models::Limits::positive(S, "rope_theta", theta)?;
     let rope = Rope::new(c.head_dim(), theta);
     let scaling = if local.is_some() { None } else { c.rope_scaling.as_ref().or(parameters) };
-    let Some(scaling) = scaling.filter(|s| !s.is_null()) else { return Ok(rope) };
+    let Some(scaling) = scaling.filter(|s| !s.is_null()) else { return sectioned(c, rope, &Value::Null) };
     let number = |name: &str| -> Result<f64> {
         let found = scaling.get(name).and_then(Value::as_f64).filter(|v| v.is_finite() && *v > 0.0);
         found.ok_or_else(|| wrong(S, format!("rope_scaling.{name} is missing or no positive number")))
@@ -43,7 +43,20 @@ pub(super) fn of_layer(c: &TextConfig, i: usize) -> Result<Rope> {
             return Err(wrong(S, format!("rope scaling {other:?} is not supported, {known}")));
         }
     };
-    let Some(sections) = scaling.get("mrope_section").filter(|s| !s.is_null()) else { return Ok(rope) };
+    sectioned(c, rope, scaling)
+}
+
+/// The sections of Qwen's three axes; those of transformers where the file gives none.
+fn sectioned(c: &TextConfig, rope: Rope, scaling: &Value) -> Result<Rope> {
+    let default = match c.model_type.trim_end_matches("_text") {
+        "qwen2_vl" | "qwen2_5_vl" => json!([16, 24, 24]),
+        "qwen3_vl" => json!([24, 20, 20]),
+        _ => Value::Null,
+    };
+    let sections = scaling.get("mrope_section").filter(|s| !s.is_null()).unwrap_or(&default);
+    if sections.is_null() {
+        return Ok(rope);
+    }
     let whole = |v: &Value| v.as_u64().and_then(|v| usize::try_from(v).ok());
     let found: Option<Vec<usize>> = sections.as_array().and_then(|a| a.iter().map(whole).collect());
     let Some(&[t, h, w]) = found.as_deref() else {
