@@ -144,6 +144,18 @@ impl ImageRoot {
 /// # Errors
 /// What is missing or contradictory, in words.
 pub fn parse_row(text: &str, columns: Option<&Columns>, root: &ImageRoot, place: &str) -> Result<Sample, String> {
+    let sample = parse_prompt(text, columns, root, place)?;
+    if !sample.messages.iter().any(|m| m.role == Role::Assistant) {
+        return Err("no message of the assistant: there is nothing to learn from".into());
+    }
+    Ok(sample)
+}
+
+/// As [`parse_row`], for a conversation to be answered: the assistant need not have said anything.
+///
+/// # Errors
+/// As there.
+pub fn parse_prompt(text: &str, columns: Option<&Columns>, root: &ImageRoot, place: &str) -> Result<Sample, String> {
     let row: Map<String, Value> = serde_json::from_str(text).map_err(|e| format!("not a JSON object: {e}"))?;
     let detected;
     let columns = match columns {
@@ -187,9 +199,6 @@ pub fn parse_row(text: &str, columns: Option<&Columns>, root: &ImageRoot, place:
         return Err(format!(
             "{marks} {IMAGE_PLACEHOLDER} placeholders but {from_column} pictures: each picture needs its placeholder"
         ));
-    }
-    if !messages.iter().any(|m| m.role == Role::Assistant) {
-        return Err("no message of the assistant: there is nothing to learn from".into());
     }
     let id = match row.get(&columns.id) {
         Some(Value::String(id)) if !id.is_empty() => id.clone(),

@@ -161,8 +161,11 @@ impl Trainer {
                 };
             }
         }
-        if state.step == 0 && !self.options.allow_missing_gradients {
-            require_all(&state.params, &grads)?;
+        if !state.complete && task.reaches_all(&rows) {
+            if !self.options.allow_missing_gradients {
+                require_all(&state.params, &grads)?;
+            }
+            state.complete = true;
         }
         let scale = 1.0 / tokens as f64;
         let norm = global_norm(grads.iter().flatten(), scale)?;
