@@ -50,7 +50,7 @@ impl SharedBytes {
     /// [`ErrorKind::Io`] naming the path and what is wrong: missing, a broken link, a directory, a pipe or device, no
     /// permission, or a file that changed its length while it was read.
     pub fn open(path: &Path, mode: LoadMode) -> Result<Self> {
-        let file = open_regular(path)?;
+        let file = open_regular(OP, path)?;
         let metadata = file.metadata().map_err(|e| Error::io(OP, path, e))?;
         let len = usize::try_from(metadata.len())
             .map_err(|_| Error::new(ErrorKind::Io, OP, format!("{}: too large for this machine", path.display())))?;
@@ -135,32 +135,32 @@ impl fmt::Debug for SharedBytes {
 }
 
 /// Opens a regular file. What it is gets looked at first: opening a pipe would wait for a writer for ever.
-pub(crate) fn open_regular(path: &Path) -> Result<File> {
+pub(crate) fn open_regular(op: &'static str, path: &Path) -> Result<File> {
     let metadata = std::fs::metadata(path).map_err(|e| {
-        let error = Error::io(OP, path, e);
+        let error = Error::io(op, path, e);
         match std::fs::symlink_metadata(path) {
             Ok(link) if link.is_symlink() => {
                 let target = std::fs::read_link(path).unwrap_or_default();
                 error.with("link to", target.display()).hint("the link's target is missing: fetch the file again")
             }
-            _ => error.hint("check the path and that the file has been downloaded"),
+            _ => error.hint("check the path"),
         }
     })?;
     if !metadata.is_file() {
         let what = if metadata.is_dir() { "a directory" } else { "a pipe, socket or device" };
         let message = format!("{} is {what}, expected a regular file", path.display());
-        return Err(Error::new(ErrorKind::Io, OP, message));
+        return Err(Error::new(ErrorKind::Io, op, message));
     }
     File::open(path).map_err(|e| {
         let denied = e.kind() == std::io::ErrorKind::PermissionDenied;
-        let error = Error::io(OP, path, e);
+        let error = Error::io(op, path, e);
         if denied { error.hint("the file exists but this user may not read it") } else { error }
     })
 }
 
 /// The whole of a small text or JSON file, refused beyond `max` bytes before anything is read.
 pub(crate) fn read_small(op: &'static str, path: &Path, max: u64) -> Result<Vec<u8>> {
-    let file = open_regular(path)?;
+    let file = open_regular(op, path)?;
     let mut bytes = Vec::new();
     file.take(max + 1).read_to_end(&mut bytes).map_err(|e| Error::io(op, path, e))?;
     if bytes.len() as u64 > max {
