@@ -8,6 +8,7 @@ pub mod data;
 pub mod dtype;
 pub mod error;
 pub mod generate;
+pub mod hub;
 pub mod layout;
 pub mod lora;
 pub mod models;

@@ -14,6 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("conformance", &["backend", "random", "tensor", "autograd"]),
     ("nn", &["backend", "random", "tensor", "autograd"]),
     ("weights", &["backend", "tensor", "nn"]),
+    ("hub", &["weights"]),
     ("vision", &["backend", "tensor", "weights", "data"]),
     ("text", &["tensor", "weights", "data"]),
     ("data", &["tensor", "weights", "vision"]),

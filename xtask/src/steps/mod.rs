@@ -4,6 +4,7 @@ mod bad_input;
 pub(crate) mod bench;
 mod code;
 pub(crate) mod generated;
+mod hub;
 mod job;
 mod kill;
 mod package;
@@ -37,6 +38,7 @@ pub(crate) const ALL: &[Step] = &[
     step("generated", "generated documents are up to date", generated::check),
     step("package", "the packaged crates run the README's first example outside of the workspace", package::run),
     step("parity", "every family computes what transformers and PEFT computed", parity::run),
+    step("hub", "huggingface_hub and vlm read each other's caches of models", hub::run),
     step("job", "the main job ends in time with at least 0.90 after tuning", job::run),
     step("peft", "transformers and PEFT load what the main job wrote and answer the same", python::peft),
     step("tensorboard", "TensorBoard's reader returns the scalars of the log", python::tensorboard),

@@ -1,0 +1,331 @@
+//! Requests to the server: redirects followed by hand, so that the token goes to the server's own host only.
+
+use super::OP;
+use super::address::{Address, Origin, escape};
+use super::patience::{Fault, Patience, connection_fault};
+use crate::hub::id::shown;
+use crate::hub::{HubSettings, ModelId, Network, Revision, Token};
+use crate::weights::mapping::read_small;
+use crate::{Error, ErrorKind, Result};
+use std::time::Duration;
+use ureq::http::header::{AUTHORIZATION, CONTENT_ENCODING, LOCATION, RANGE, RETRY_AFTER};
+use ureq::http::{HeaderMap, HeaderValue, Response, StatusCode};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::{Agent, Body};
+
+/// Longest answer about a model that is read.
+const MAX_ANSWER: u64 = 16 << 20;
+/// Longest file of certificates, and of a token.
+const MAX_CERTIFICATES: u64 = 16 << 20;
+const MAX_TOKEN: u64 = 64 << 10;
+const MAX_REDIRECTS: usize = 10;
+
+/// A server and what we show it.
+pub(super) struct Client {
+    agent: Agent,
+    endpoint: Address,
+    origin: Origin,
+    /// The endpoint without a slash at its end.
+    base: String,
+    token: Option<HeaderValue>,
+    pub(super) network: Network,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ask {
+    /// What there is.
+    Head,
+    /// The content from this byte.
+    Get(u64),
+}
+
+/// A last answer, and what the ones before it said.
+struct Answer {
+    response: Response<Body>,
+    address: Address,
+    linked: Linked,
+}
+
+/// What the server says about a file that lies elsewhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Linked {
+    etag: Option<String>,
+    size: Option<u64>,
+}
+
+/// A file as the server knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Described {
+    /// The name of its content: 64 digits are its SHA-256.
+    pub(super) etag: String,
+    pub(super) size: Option<u64>,
+}
+
+impl Client {
+    /// # Errors
+    /// [`ErrorKind::Config`] for an endpoint, a token or certificates that are none.
+    pub(super) fn new(settings: &HubSettings) -> Result<Self> {
+        let base = settings.endpoint.trim_end_matches('/').to_owned();
+        let endpoint = Address::parse(&base).map_err(|e| e.hint("check HF_ENDPOINT"))?;
+        if endpoint.uri().query().is_some() || base.contains('#') {
+            return Err(Error::new(ErrorKind::Config, OP, format!("{} is not the address of a server", shown(&base)))
+                .hint("check HF_ENDPOINT"));
+        }
+        let network = settings.network.clone();
+        let mut config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .user_agent(concat!("vlm-core/", env!("CARGO_PKG_VERSION")))
+            // What is named by its size and digest must come as it is.
+            .accept_encoding("identity")
+            .timeout_resolve(Some(network.connect_timeout))
+            .timeout_connect(Some(network.connect_timeout))
+            .timeout_recv_response(Some(network.stall_timeout))
+            // A body may take as long as it likes while something comes.
+            .timeout_per_read(Some(network.stall_timeout))
+            .timeout_per_write(Some(network.stall_timeout));
+        if !network.proxy {
+            config = config.proxy(None);
+        }
+        if let Some(path) = &network.certificates {
+            config = config.tls_config(TlsConfig::builder().root_certs(certificates(path)?).build());
+        }
+        Ok(Client {
+            agent: config.build().new_agent(),
+            origin: endpoint.origin(),
+            endpoint,
+            base,
+            token: token(settings)?,
+            network,
+        })
+    }
+
+    /// The server's answer about a revision of a model, not yet looked at.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] if there is no such model or revision, if it may not be read, or if the server cannot be reached.
+    pub(super) fn describe_model(&self, id: &ModelId, revision: &Revision) -> Result<Vec<u8>> {
+        let address = self.address(&format!("{}/api/models/{id}/revision/{}", self.base, escape(revision.as_str())))?;
+        Patience::new(&self.network).insist(|| {
+            let Answer { mut response, address, .. } = self.follow(&address, Ask::Get(0))?;
+            if response.status() != StatusCode::OK {
+                return Err(self.refused(&response, id, revision, None));
+            }
+            let read = response.body_mut().with_config().limit(MAX_ANSWER + 1).read_to_vec();
+            read.map_err(|e| match e {
+                ureq::Error::BodyExceedsLimit(_) => {
+                    let message = format!("{} answers with more than {MAX_ANSWER} bytes", address.public());
+                    Fault::Final(Error::new(ErrorKind::Format, OP, message).hint("check HF_ENDPOINT"))
+                }
+                e => connection_fault(&address.public(), e),
+            })
+        })
+    }
+
+    /// Name and size of a file's content.
+    ///
+    /// # Errors
+    /// As [`describe_model`](Self::describe_model); [`ErrorKind::Format`] if the server does not name the content.
+    pub(super) fn describe_file(&self, id: &ModelId, commit: &Revision, file: &str) -> Result<Described> {
+        let start = self.file_address(id, commit, file)?;
+        Patience::new(&self.network).insist(|| {
+            let Answer { response, linked, .. } = self.follow(&start, Ask::Head)?;
+            let status = response.status();
+            if status != StatusCode::OK && !(status.is_redirection() && linked.etag.is_some()) {
+                return Err(self.refused(&response, id, commit, Some(file)));
+            }
+            let headers = response.headers();
+            let own = || text(headers, "etag").map(normal_etag);
+            let Some(etag) = linked.etag.or_else(own) else {
+                let message = format!("{} gives no ETag for {file}", start.public());
+                return Err(Error::new(ErrorKind::Format, OP, message).hint("check HF_ENDPOINT").into());
+            };
+            let length = || if status == StatusCode::OK { number(headers, "content-length") } else { None };
+            Ok(Described { etag: checked_etag(etag, file)?, size: linked.size.or_else(length) })
+        })
+    }
+
+    /// One request for a file's content from byte `from` on: a status of 200, 206 or 416.
+    pub(super) fn open_file(
+        &self,
+        id: &ModelId,
+        commit: &Revision,
+        file: &str,
+        from: u64,
+    ) -> Result<Response<Body>, Fault> {
+        let Answer { response, address, .. } = self.follow(&self.file_address(id, commit, file)?, Ask::Get(from))?;
+        let fine = match response.status() {
+            StatusCode::OK => true,
+            StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => from > 0,
+            _ => false,
+        };
+        if !fine {
+            return Err(self.refused(&response, id, commit, Some(file)));
+        }
+        if let Some(coding) = response.headers().get(CONTENT_ENCODING).filter(|v| v.as_bytes() != b"identity") {
+            let message = format!("{} sends {file} as {coding:?}, which was not asked for", address.public());
+            return Err(Error::new(ErrorKind::Format, OP, message).hint("check HF_ENDPOINT and the proxy").into());
+        }
+        Ok(response)
+    }
+
+    fn file_address(&self, id: &ModelId, commit: &Revision, file: &str) -> Result<Address> {
+        self.address(&format!("{}/{id}/resolve/{}/{}", self.base, escape(commit.as_str()), escape(file)))
+    }
+
+    fn address(&self, text: &str) -> Result<Address> {
+        Address::parse(text)
+    }
+
+    /// Asks, and goes where the server sends us. A question what there is ends where the server has said it, before
+    /// another host is asked: signed addresses are often good for fetching only.
+    fn follow(&self, start: &Address, ask: Ask) -> Result<Answer, Fault> {
+        let mut address = start.clone();
+        let mut linked = Linked::default();
+        for _ in 0..=MAX_REDIRECTS {
+            let response = self.once(&address, ask)?;
+            let headers = response.headers();
+            linked.etag = linked.etag.or_else(|| text(headers, "x-linked-etag").map(normal_etag));
+            linked.size = linked.size.or_else(|| number(headers, "x-linked-size"));
+            let moved = [301, 302, 303, 307, 308].contains(&response.status().as_u16());
+            let Some(location) = headers.get(LOCATION).filter(|_| moved) else {
+                return Ok(Answer { response, address, linked });
+            };
+            let location = String::from_utf8_lossy(location.as_bytes()).into_owned();
+            let next = address.join(&location)?;
+            if ask == Ask::Head && linked.etag.is_some() && next.origin() != self.origin {
+                return Ok(Answer { response, address, linked });
+            }
+            address = next;
+        }
+        let message = format!("{} sends us on more than {MAX_REDIRECTS} times", start.public());
+        Err(Error::new(ErrorKind::Format, OP, message).hint("check HF_ENDPOINT").into())
+    }
+
+    fn once(&self, address: &Address, ask: Ask) -> Result<Response<Body>, Fault> {
+        let mut request = match ask {
+            Ask::Head => self.agent.head(address.uri()),
+            Ask::Get(_) => self.agent.get(address.uri()),
+        };
+        if let Some(token) = self.token.as_ref().filter(|_| address.origin() == self.origin) {
+            request = request.header(AUTHORIZATION, token.clone());
+        }
+        if let Ask::Get(from) = ask
+            && from > 0
+        {
+            request = request.header(RANGE, format!("bytes={from}-"));
+        }
+        request.call().map_err(|e| connection_fault(&address.public(), e))
+    }
+
+    /// What a status other than success means.
+    fn refused(&self, response: &Response<Body>, id: &ModelId, revision: &Revision, file: Option<&str>) -> Fault {
+        let (status, headers) = (response.status(), response.headers());
+        let said = text(headers, "x-error-message").map(|m| shown(&m));
+        let code = text(headers, "x-error-code").unwrap_or_default();
+        let what = file.map_or_else(|| id.to_string(), |file| format!("{file} of {id}"));
+        let error = |message: String| {
+            let e = Error::new(ErrorKind::Io, OP, message).with("status", status.as_u16());
+            match &said {
+                Some(said) => e.with("the server says", said),
+                None => e,
+            }
+        };
+        let page = format!("{}/{id}", self.endpoint.public().trim_end_matches('/'));
+        match status.as_u16() {
+            401 | 403 if self.token.is_none() => Fault::Final(error(format!("{what} may not be read without a token")).hint(
+                format!(
+                    "check the id; if the model is gated, accept its conditions on {page}, then set HF_TOKEN to a token \
+                     of yours or log in with `hf auth login`"
+                ),
+            )),
+            401 | 403 => Fault::Final(error(format!("{what} may not be read with this token")).hint(format!(
+                "check the id and HF_TOKEN (or the file that HF_TOKEN_PATH or HF_HOME point to); if the model is gated, \
+                 accept its conditions on {page} with the account that the token belongs to"
+            ))),
+            404 if code == "RevisionNotFound" => {
+                Fault::Final(error(format!("{id} has no revision {revision}")).hint(format!("see {page} for those it has")))
+            }
+            404 => {
+                let which = match file {
+                    Some(file) => format!("{id} has no file {file} in revision {revision}"),
+                    None => format!("there is no model {id} with a revision {revision}"),
+                };
+                Fault::Final(error(which).hint(format!("check id and revision on {page}; HF_ENDPOINT names the server")))
+            }
+            408 | 429 | 500..=599 => {
+                let busy = if status.as_u16() == 429 { "too many requests" } else { "the server cannot answer now" };
+                let asked = number(headers, RETRY_AFTER.as_str()).map(Duration::from_secs);
+                let hint = "try again later; what was fetched so far is kept";
+                Fault::Passing(error(format!("{what}: {busy}")).hint(hint), asked)
+            }
+            _ => Fault::Final(error(format!("{what}: an answer that was not expected")).hint("check HF_ENDPOINT")),
+        }
+    }
+}
+
+/// A header as text.
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    Some(headers.get(name)?.to_str().ok()?.to_owned())
+}
+
+/// A header as a number.
+pub(super) fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
+    text(headers, name)?.trim().parse().ok()
+}
+
+/// `"x"` and `W/"x"` are `x`.
+fn normal_etag(etag: String) -> String {
+    etag.trim().trim_start_matches("W/").trim_matches('"').to_owned()
+}
+
+/// An ETag becomes a file's name.
+fn checked_etag(etag: String, file: &str) -> Result<String> {
+    let fine = (1..=128).contains(&etag.len())
+        && !etag.starts_with('.')
+        && etag.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    if !fine {
+        let message = format!("the server names the content of {file} {}, which cannot be a file's name", shown(&etag));
+        return Err(Error::new(ErrorKind::Format, OP, message).hint("check HF_ENDPOINT"));
+    }
+    Ok(etag)
+}
+
+/// The header that shows the token.
+fn token(settings: &HubSettings) -> Result<Option<HeaderValue>> {
+    let found = match (&settings.token, &settings.token_file) {
+        (Some(token), _) => Some((token.clone(), "HF_TOKEN".to_owned())),
+        (None, Some(path)) if path.is_file() => {
+            let bytes = read_small(OP, path, MAX_TOKEN)?;
+            Token::new(&String::from_utf8_lossy(&bytes)).map(|t| (t, path.display().to_string()))
+        }
+        _ => None,
+    };
+    let Some((token, source)) = found else { return Ok(None) };
+    let plain = token.secret().bytes().all(|b| b.is_ascii_graphic());
+    let value = HeaderValue::try_from(format!("Bearer {}", token.secret())).ok().filter(|_| plain);
+    let Some(mut value) = value else {
+        let message = format!("{source} holds no token: there are characters in it that no token has");
+        return Err(Error::new(ErrorKind::Config, OP, message).hint("tokens look like hf_ and letters and digits"));
+    };
+    value.set_sensitive(true);
+    Ok(Some(value))
+}
+
+fn certificates(path: &std::path::Path) -> Result<RootCerts> {
+    let bytes = read_small(OP, path, MAX_CERTIFICATES)?;
+    let fail = |why: String| {
+        Error::new(ErrorKind::Config, OP, format!("{} holds no certificates: {why}", path.display()))
+            .hint("SSL_CERT_FILE must name a PEM file")
+    };
+    let mut found = Vec::new();
+    for item in parse_pem(&bytes) {
+        if let PemItem::Certificate(certificate) = item.map_err(|e| fail(e.to_string()))? {
+            found.push(certificate);
+        }
+    }
+    if found.is_empty() {
+        return Err(fail("there is none in it".to_owned()));
+    }
+    Ok(RootCerts::from(found))
+}
