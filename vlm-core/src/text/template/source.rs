@@ -46,28 +46,3 @@ fn pick(value: &Value) -> Option<String> {
         _ => None,
     }
 }
-
-/// `{% generation %}` marks what a model says, for loss masks; for rendering it becomes a condition that always holds.
-pub(super) fn without_generation_tags(template: &str) -> String {
-    let mut out = String::with_capacity(template.len());
-    let mut rest = template;
-    while let Some(start) = rest.find("{%") {
-        let Some(len) = rest[start..].find("%}") else { break };
-        let tag = &rest[start + 2..start + len];
-        let word = tag.trim_matches(|c: char| c == '-' || c == '+' || c.is_whitespace());
-        out.push_str(&rest[..start]);
-        if let Some(as_if) = match word {
-            "generation" => Some("if true"),
-            "endgeneration" => Some("endif"),
-            _ => None,
-        } {
-            let (left, right) =
-                (if tag.starts_with('-') { "-" } else { "" }, if tag.ends_with('-') { "-" } else { "" });
-            out.push_str(&format!("{{%{left} {as_if} {right}%}}"));
-        } else {
-            out.push_str(&rest[start..start + len + 2]);
-        }
-        rest = &rest[start + len + 2..];
-    }
-    out + rest
-}
