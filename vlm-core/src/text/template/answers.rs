@@ -1,5 +1,6 @@
 //! Where in a rendered conversation the assistant speaks: what a model learns to say.
 
+use super::rewrite::{SCOPE, rewritten};
 use super::{ChatTemplate, RenderOptions, failure};
 use crate::{Error, ErrorKind, Result};
 use minijinja::{Environment, Value};
@@ -9,6 +10,8 @@ use std::ops::Range;
 const OP: &str = "find answers";
 /// The template with marks around what stands between generation tags.
 pub(super) const MARKED: &str = "marked";
+/// A filter block instead of a generation block, which marks what it holds.
+const MARKING: [&str; 2] = ["filter vlm_generation", "endfilter"];
 /// Noncharacters, which no text has (Unicode 16, section 23.7).
 const MARKS: [char; 2] = ['\u{fdd0}', '\u{fdd1}'];
 
@@ -106,15 +109,12 @@ fn unmark(text: &str) -> (String, Vec<Range<usize>>) {
     (out, ranges)
 }
 
-/// `{% generation %}` as a filter block, which marks what it holds.
-pub(super) fn with_marks(template: &str) -> Option<String> {
-    let marked = super::source::replace_generation_tags(template, "filter vlm_generation", "endfilter");
-    (marked != template).then_some(marked)
-}
-
 /// Compiles the marked template beside the plain one, if the template marks answers.
 pub(super) fn compile(environment: &mut Environment<'static>, template: &str) -> Result<bool> {
-    let Some(marked) = with_marks(template) else { return Ok(false) };
+    let marked = rewritten(template, MARKING);
+    if marked == rewritten(template, SCOPE) {
+        return Ok(false);
+    }
     add(environment);
     environment.add_template_owned(MARKED, marked).map_err(|e| failure("compile chat template", &e))?;
     Ok(true)
@@ -127,7 +127,7 @@ mod tests {
 
     const CHAT: &str = "{% for m in messages %}<{{ m.role }}>{{ m.content }}<end>\n{% endfor %}\
                         {% if add_generation_prompt %}<assistant>{% endif %}";
-    const MARKING: &str = "{% for m in messages %}\n<{{ m.role }}>\n{% if m.role == 'assistant' %}\n{% generation %}\n\
+    const WITH_TAGS: &str = "{% for m in messages %}\n<{{ m.role }}>\n{% if m.role == 'assistant' %}\n{% generation %}\n\
                            {{ m.content }}<end>\n{% endgeneration %}\n{% else %}\n{{ m.content }}<end>\n{% endif %}\n{% endfor %}";
 
     fn answers(template: &str, messages: &Json) -> Result<(String, Vec<String>)> {
@@ -148,12 +148,12 @@ mod tests {
         let (text, found) = answers(CHAT, &talk()).unwrap();
         assert_eq!(text, "<user>é?<end>\n<assistant>ü<end>\n<user>b?<end>\n<assistant>B<end>\n");
         assert_eq!(found, ["ü<end>\n", "B<end>\n"]);
-        let (text, found) = answers(MARKING, &talk()).unwrap();
+        let (text, found) = answers(WITH_TAGS, &talk()).unwrap();
         assert_eq!(found, ["ü<end>\n", "B<end>\n"], "{text}");
-        let plain = ChatTemplate::new(MARKING, []).unwrap().render_json(&talk(), &RenderOptions::default()).unwrap();
+        let plain = ChatTemplate::new(WITH_TAGS, []).unwrap().render_json(&talk(), &RenderOptions::default()).unwrap();
         assert_eq!(text, plain, "marks must not change the text");
         let odd = json!([{"role": "user", "content": "\u{fdd0}"}]);
-        assert_eq!(answers(MARKING, &odd).unwrap_err().kind(), ErrorKind::Data);
+        assert_eq!(answers(WITH_TAGS, &odd).unwrap_err().kind(), ErrorKind::Data);
     }
 
     #[test]

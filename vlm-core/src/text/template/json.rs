@@ -8,23 +8,45 @@ pub(super) fn add(environment: &mut Environment<'_>) {
     environment.add_filter("tojson", tojson);
 }
 
-fn tojson(value: &Value, kwargs: Kwargs) -> Result<Value, Error> {
-    let indent: Option<usize> = kwargs.get::<Option<usize>>("indent")?;
-    let ascii = kwargs.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false);
+fn tojson(value: &Value, ascii: Option<Value>, indent: Option<Value>, kwargs: Kwargs) -> Result<Value, Error> {
+    // In the order that they may be given without a name.
+    let ascii = kwargs.get::<Option<Value>>("ensure_ascii")?.or(ascii).is_some_and(|v| v.is_true());
+    let indent = kwargs.get::<Option<Value>>("indent")?.or(indent).filter(|v| !v.is_none());
     let sort = kwargs.get::<Option<bool>>("sort_keys")?.unwrap_or(false);
     let separators = kwargs.get::<Option<Vec<String>>>("separators")?;
     kwargs.assert_all_used()?;
+    let indent = match indent {
+        None => None,
+        Some(n) => Some(usize::try_from(n).map_err(|_| wrong("indent is a number of spaces"))?),
+    };
     let (item, key) = match separators.as_deref() {
         Some([item, key]) => (item.clone(), key.clone()),
-        Some(_) => return Err(Error::new(ErrorKind::InvalidOperation, "tojson: separators are two texts")),
+        Some(_) => return Err(wrong("separators are two texts")),
         None if indent.is_some() => (",".to_owned(), ": ".to_owned()),
         None => (", ".to_owned(), ": ".to_owned()),
     };
+    if value.is_undefined() {
+        return Err(wrong("the value is undefined"));
+    }
     let json = serde_json::to_value(value)
         .map_err(|e| Error::new(ErrorKind::BadSerialization, "tojson: no JSON for this value").with_source(e))?;
     let mut writer = Writer { out: String::new(), indent, ascii, sort, item, key };
     writer.value(&json, 0);
     Ok(Value::from_safe_string(writer.out))
+}
+
+fn wrong(what: &str) -> Error {
+    Error::new(ErrorKind::InvalidOperation, format!("tojson: {what}"))
+}
+
+/// A number as Python prints it: the fewest digits that give it back, with an exponent below 1e-4 and from 1e16 on.
+fn float(x: f64) -> String {
+    let scientific = format!("{x:e}");
+    let Some((digits, exponent)) = scientific.split_once('e') else { return scientific };
+    match exponent.parse::<i32>() {
+        Ok(e) if !(-4..16).contains(&e) => format!("{digits}e{}{:02}", if e < 0 { '-' } else { '+' }, e.abs()),
+        _ => format!("{x:?}"),
+    }
 }
 
 struct Writer {
@@ -55,6 +77,7 @@ impl Writer {
                     w.value(pairs[i].1, depth + 1);
                 });
             }
+            Json::Number(n) if n.is_f64() => self.out.push_str(&float(n.as_f64().unwrap_or_default())),
             other => self.out.push_str(&other.to_string()),
         }
     }

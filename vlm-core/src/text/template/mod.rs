@@ -7,6 +7,7 @@
 mod answers;
 mod json;
 mod python;
+mod rewrite;
 mod source;
 
 use crate::data::{Message, Part};
@@ -58,8 +59,8 @@ impl ChatTemplate {
         python::add(&mut environment);
         json::add(&mut environment);
         let marked = answers::compile(&mut environment, template)?;
-        let template = source::without_generation_tags(template);
-        environment.add_template_owned(CHAT, template).map_err(|e| failure("compile chat template", &e))?;
+        let plain = rewrite::rewritten(template, rewrite::SCOPE);
+        environment.add_template_owned(CHAT, plain).map_err(|e| failure("compile chat template", &e))?;
         let tokens = tokens.into_iter().map(|(name, text)| (name.to_owned(), text.into())).collect();
         Ok(ChatTemplate { environment, tokens, marked })
     }
@@ -96,12 +97,14 @@ impl ChatTemplate {
         let Some(rows) = rows else {
             return Err(Error::new(ErrorKind::Data, "chat template", "messages are not a list of objects with a role"));
         };
-        let rows: Vec<_> = rows.iter().cloned().map(with_parsed_arguments).collect();
+        let rows: Vec<_> = rows.iter().cloned().map(with_parsed_arguments).map(with_reasoning).collect();
         let mut variables = self.tokens.clone();
         variables.extend(options.extra.clone());
         let given = context! {
             messages => Value::from(Serde(&rows)),
             tools => Value::from(Serde(&options.tools)),
+            // Templates ask whether it is none, as transformers passes it.
+            documents => Value::from(()),
             add_generation_prompt => options.add_generation_prompt,
             ..Value::from(Serde(&variables))
         };
@@ -151,6 +154,19 @@ fn with_parsed_arguments(mut message: serde_json::Value) -> serde_json::Value {
         && map.get("tool_calls").is_some_and(serde_json::Value::is_null)
     {
         map.shift_remove("tool_calls");
+    }
+    message
+}
+
+/// Templates read a message's reasoning under one of two names, clients send it under one of three.
+fn with_reasoning(mut message: serde_json::Value) -> serde_json::Value {
+    let found =
+        ["reasoning_content", "thinking", "reasoning"].iter().find_map(|k| message.get(k).filter(|v| !v.is_null()));
+    if let Some(reasoning) = found.cloned()
+        && let Some(map) = message.as_object_mut()
+    {
+        map.entry("thinking").or_insert_with(|| reasoning.clone());
+        map.insert("reasoning_content".to_owned(), reasoning);
     }
     message
 }

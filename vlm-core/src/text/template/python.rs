@@ -1,6 +1,6 @@
 //! What templates take from Python besides Jinja itself.
 
-use minijinja::value::{Value, from_args};
+use minijinja::value::{Kwargs, Tuple, Value, ValueKind, from_args};
 use minijinja::{Environment, Error, ErrorKind, State};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,6 +10,30 @@ pub(super) fn add(environment: &mut Environment<'_>) {
         Err(Error::new(ErrorKind::InvalidOperation, message))
     });
     environment.add_function("strftime_now", |format: String| strftime(&format, now()));
+    // Python's texts and dictionaries have a length and parts, its None cannot be walked.
+    environment.add_test("sequence", |v: &Value| {
+        v.is_undefined() || matches!(v.kind(), ValueKind::Seq | ValueKind::Map | ValueKind::String)
+    });
+    environment.add_test("iterable", |v: &Value| !v.is_none() && v.try_iter().is_ok());
+    // What is no number becomes 0.
+    environment.add_filter("int", int);
+    environment.add_filter("float", float);
+}
+
+fn int(
+    state: &State<'_, '_>,
+    value: &Value,
+    default: Option<Value>,
+    base: Option<u32>,
+    kwargs: Kwargs,
+) -> Result<Value, Error> {
+    let default = default.or(kwargs.get("default")?).unwrap_or_else(|| Value::from(0));
+    minijinja::filters::int(state, value, Some(default), base, kwargs)
+}
+
+fn float(state: &State<'_, '_>, value: &Value, default: Option<Value>, kwargs: Kwargs) -> Result<Value, Error> {
+    let default = default.or(kwargs.get("default")?).unwrap_or_else(|| Value::from(0.0));
+    minijinja::filters::float(state, value, Some(default), kwargs)
 }
 
 fn method(state: &mut State<'_, '_>, value: &Value, name: &str, args: &[Value]) -> Result<Value, Error> {
@@ -17,6 +41,35 @@ fn method(state: &mut State<'_, '_>, value: &Value, name: &str, args: &[Value]) 
         ("rsplit", Some(text)) => {
             let (separator, most): (Option<&str>, Option<i64>) = from_args(args)?;
             Ok(rsplit(text, separator, most))
+        }
+        ("partition" | "rpartition", Some(text)) => {
+            let (separator,): (&str,) = from_args(args)?;
+            let from_left = name == "partition";
+            let found = if from_left { text.split_once(separator) } else { text.rsplit_once(separator) };
+            let parts = match found {
+                Some((before, after)) => [before, separator, after],
+                None if from_left => [text, "", ""],
+                None => ["", "", text],
+            };
+            Ok(Value::from_object(Tuple::from(parts.map(Value::from))))
+        }
+        ("removeprefix", Some(text)) => {
+            let (prefix,): (&str,) = from_args(args)?;
+            Ok(Value::from(text.strip_prefix(prefix).unwrap_or(text)))
+        }
+        ("removesuffix", Some(text)) => {
+            let (suffix,): (&str,) = from_args(args)?;
+            Ok(Value::from(text.strip_suffix(suffix).unwrap_or(text)))
+        }
+        ("index", Some(text)) => {
+            let (what,): (&str,) = from_args(args)?;
+            let at = text.find(what).map(|at| text[..at].chars().count());
+            at.map(Value::from).ok_or_else(|| Error::new(ErrorKind::InvalidOperation, "index: there is no such part"))
+        }
+        ("index", None) if value.kind() == ValueKind::Seq => {
+            let (what,): (&Value,) = from_args(args)?;
+            let at = value.try_iter()?.position(|item| item == *what);
+            at.map(Value::from).ok_or_else(|| Error::new(ErrorKind::InvalidOperation, "index: there is no such item"))
         }
         _ => minijinja_contrib::pycompat::unknown_method_callback(state, value, name, args),
     }
