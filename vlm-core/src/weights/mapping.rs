@@ -18,6 +18,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const OP: &str = "open weights";
+/// How the file begins that git keeps in the place of a large one.
+pub(super) const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
+pub(super) const LFS_REMEDY: &str = "run `git lfs pull` in the repository, or download the file";
 
 /// How a file's bytes come into memory. See the [module documentation](self) for the trade.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,7 +53,7 @@ impl SharedBytes {
     /// [`ErrorKind::Io`] naming the path and what is wrong: missing, a broken link, a directory, a pipe or device, no
     /// permission, or a file that changed its length while it was read.
     pub fn open(path: &Path, mode: LoadMode) -> Result<Self> {
-        let file = open_regular(path)?;
+        let file = open_regular(OP, path)?;
         let metadata = file.metadata().map_err(|e| Error::io(OP, path, e))?;
         let len = usize::try_from(metadata.len())
             .map_err(|_| Error::new(ErrorKind::Io, OP, format!("{}: too large for this machine", path.display())))?;
@@ -135,9 +138,9 @@ impl fmt::Debug for SharedBytes {
 }
 
 /// Opens a regular file. What it is gets looked at first: opening a pipe would wait for a writer for ever.
-pub(crate) fn open_regular(path: &Path) -> Result<File> {
+pub(crate) fn open_regular(op: &'static str, path: &Path) -> Result<File> {
     let metadata = std::fs::metadata(path).map_err(|e| {
-        let error = Error::io(OP, path, e);
+        let error = Error::io(op, path, e);
         match std::fs::symlink_metadata(path) {
             Ok(link) if link.is_symlink() => {
                 let target = std::fs::read_link(path).unwrap_or_default();
@@ -149,25 +152,34 @@ pub(crate) fn open_regular(path: &Path) -> Result<File> {
     if !metadata.is_file() {
         let what = if metadata.is_dir() { "a directory" } else { "a pipe, socket or device" };
         let message = format!("{} is {what}, expected a regular file", path.display());
-        return Err(Error::new(ErrorKind::Io, OP, message));
+        return Err(Error::new(ErrorKind::Io, op, message));
     }
     File::open(path).map_err(|e| {
         let denied = e.kind() == std::io::ErrorKind::PermissionDenied;
-        let error = Error::io(OP, path, e);
+        let error = Error::io(op, path, e);
         if denied { error.hint("the file exists but this user may not read it") } else { error }
     })
 }
 
 /// The whole of a small text or JSON file, refused beyond `max` bytes before anything is read.
 pub(crate) fn read_small(op: &'static str, path: &Path, max: u64) -> Result<Vec<u8>> {
-    let file = open_regular(path)?;
+    let file = open_regular(op, path)?;
     let mut bytes = Vec::new();
     file.take(max + 1).read_to_end(&mut bytes).map_err(|e| Error::io(op, path, e))?;
     if bytes.len() as u64 > max {
         let message = format!("{} is larger than the {max} bytes allowed for such a file", path.display());
         return Err(Error::new(ErrorKind::Format, op, message));
     }
+    if bytes.starts_with(LFS_POINTER) {
+        let message = format!("{} is a git-lfs pointer, not the file itself", path.display());
+        return Err(Error::new(ErrorKind::Format, op, message).hint(LFS_REMEDY));
+    }
     Ok(bytes)
+}
+
+/// Whether a file of this name is there, be it a link that leads nowhere: opening it then says so.
+pub(crate) fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
 }
 
 fn read_all(path: &Path, mut file: File, len: usize) -> Result<Mmap> {

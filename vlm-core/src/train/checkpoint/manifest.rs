@@ -134,7 +134,7 @@ impl Checkpoint {
         }
         for (name, record) in &manifest.files {
             let file =
-                open_regular(&path.join(name)).map_err(|e| damaged(path, e.message().to_owned()).with_source(e))?;
+                open_regular(OP, &path.join(name)).map_err(|e| damaged(path, e.message().to_owned()).with_source(e))?;
             let size = file.metadata().map_err(|e| Error::io(OP, &path.join(name), e))?.len();
             if size != record.size {
                 return Err(damaged(path, format!("{name} has {size} bytes, expected {}", record.size)));
@@ -194,7 +194,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 }
 
 fn digest_file(path: &Path) -> Result<FileRecord> {
-    let mut file = open_regular(path)?;
+    let mut file = open_regular(OP, path)?;
     let mut hash = Sha256::new();
     let mut size = 0;
     let mut buffer = vec![0; 1 << 20];

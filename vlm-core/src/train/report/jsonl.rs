@@ -136,7 +136,7 @@ pub struct LogFile {
 /// # Errors
 /// [`ErrorKind::Io`] naming the path.
 pub fn read(path: &Path) -> Result<LogFile> {
-    let mut reader = BufReader::new(open_regular(path)?);
+    let mut reader = BufReader::new(open_regular(OP, path)?);
     let mut log = LogFile::default();
     let mut text = Vec::new();
     let mut inside_long_line = false;
