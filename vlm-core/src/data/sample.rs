@@ -1,7 +1,7 @@
 //! One conversation with its pictures.
 
 use crate::Result;
-use crate::vision::Picture;
+use crate::vision::{Picture, PictureLimits};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -116,9 +116,16 @@ impl Sample {
     /// All pictures of the row, decoded.
     ///
     /// # Errors
-    /// Those of [`Picture::load`], with the row's id and the picture's position.
+    /// Those of [`PictureLimits::load`] for usual limits, with the row's id and the picture's position.
     pub fn pictures(&self) -> Result<Vec<Picture>> {
-        let load = |(i, image)| Picture::load(image).map_err(|e| e.with("row", &self.id).with("picture", i));
-        self.images.iter().enumerate().map(load).collect()
+        self.pictures_within(&PictureLimits::default())
+    }
+
+    /// As [`Sample::pictures`], within other limits.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn pictures_within(&self, limits: &PictureLimits) -> Result<Vec<Picture>> {
+        limits.load(&self.images).map_err(|e| e.with("row", &self.id))
     }
 }

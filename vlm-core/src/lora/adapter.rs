@@ -28,7 +28,8 @@ impl LoraAdapter {
     /// Adapters of half-float models are kept in `f32`, as PEFT does. The values depend on `seed` and the layers' names.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if the targets match no layer, naming some that there are, or for a rank above a layer's size;
+    /// [`ErrorKind::Config`] if the targets match no layer, naming some that there are, for a rank above a layer's size, or a
+    /// name that another adapter has;
     /// those of [`PeftConfig::validate`].
     pub fn inject(model: &dyn Model, name: &str, config: PeftConfig, seed: u64) -> Result<Self> {
         Self::inject_where(model, name, config, seed, |_| true)
@@ -49,6 +50,10 @@ impl LoraAdapter {
         config.validate()?;
         let (modules, names, matcher) = (model.modules(), model.module_names(), config.matcher()?);
         let linears = modules.linears();
+        if linears.iter().any(|l| l.adapters().iter().any(|a| a.name() == name)) {
+            let message = format!("an adapter called {name:?} is attached already");
+            return Err(Error::new(ErrorKind::Config, "lora", message).hint("remove it first, or give another name"));
+        }
         modules.set_trainable(|_| false)?;
         let (mut layers, mut left_out) = (Vec::new(), false);
         for linear in &linears {

@@ -4,13 +4,16 @@ use super::adapter::LoraAdapter;
 use super::peft_config::PeftConfig;
 use crate::models::Model;
 use crate::nn::Param;
+use crate::weights::mapping::is_there;
 use crate::weights::{WeightFiles, save_tensors};
 use crate::{Error, ErrorKind, Result, Tensor};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const PREFIX: &str = "base_model.model.";
 const FILE: &str = "adapter_model.safetensors";
+/// What older versions of PEFT wrote.
+const PICKLE: &str = "adapter_model.bin";
 const WRAPPED: &str = ".base_layer";
 
 impl LoraAdapter {
@@ -54,10 +57,10 @@ impl LoraAdapter {
     ///
     /// # Errors
     /// [`ErrorKind::Format`] listing tensors that are missing, unknown or of another shape; [`ErrorKind::NonFinite`] for
-    /// NaN or infinity in one; those of [`PeftConfig::load`] and [`LoraAdapter::inject`]. Nothing stays attached then.
+    /// NaN or infinity in one; [`ErrorKind::Unsupported`] if its weights are a pickle; those of [`PeftConfig::load`] and [`LoraAdapter::inject`]. Nothing stays attached then.
     pub fn load(model: &dyn Model, name: &str, dir: &Path) -> Result<Self> {
         let config = PeftConfig::load(dir)?;
-        let files = WeightFiles::open(dir.join(FILE))?;
+        let files = WeightFiles::open(weights_of(dir)?)?;
         let adapter = Self::inject(model, name, config, 0)?;
         match adapter.fill(&files) {
             Ok(()) => {
@@ -103,4 +106,21 @@ impl LoraAdapter {
         }
         Ok(())
     }
+}
+
+/// The weights of an adapter's folder.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`] if they are a pickle.
+fn weights_of(dir: &Path) -> Result<PathBuf> {
+    let path = dir.join(FILE);
+    let pickle = dir.join(PICKLE);
+    if is_there(&path) || !is_there(&pickle) {
+        return Ok(path);
+    }
+    let message = format!("{} has its weights in {PICKLE}, expected {FILE}", dir.display());
+    Err(Error::new(ErrorKind::Unsupported, "load adapter", message).hint(
+        "a pickle can run any code, so it is never read: load the adapter with peft and save it again \
+         (`PeftModel.from_pretrained(base, FOLDER).save_pretrained(FOLDER)`)",
+    ))
 }

@@ -1,6 +1,7 @@
 //! Models by `model_type`.
 
 use super::clip::Clip;
+use super::config::at_path;
 use super::gemma3::Gemma3;
 use super::idefics3::Idefics3;
 use super::internvl::InternVl;
@@ -116,7 +117,17 @@ fn vlm(
 /// # Errors
 /// [`ErrorKind::Config`] naming the field that does not fit.
 pub fn parse<C: serde::de::DeserializeOwned>(config: &Value) -> Result<C> {
-    C::deserialize(config).map_err(|e| Error::new(ErrorKind::Config, "config.json", e.to_string()).with_source(e))
+    // A section that is null is one that is not there, as in transformers.
+    let null = |name: &&str| config.get(*name).is_some_and(Value::is_null);
+    let without = ["vision_config", "text_config"].iter().any(|s| null(s)).then(|| {
+        let fields = config.as_object().into_iter().flatten();
+        fields.filter(|(name, v)| !name.ends_with("_config") || !v.is_null()).map(|(n, v)| (n.clone(), v.clone())).collect()
+    });
+    let config = without.as_ref().unwrap_or(config);
+    serde_path_to_error::deserialize(config).map_err(|e| {
+        let error = Error::new(ErrorKind::Config, "config.json", at_path(&e));
+        error.hint("take config.json and the weights from the same place").with_source(e)
+    })
 }
 
 /// Adds a model type, or replaces one: how other crates add families.
@@ -134,9 +145,12 @@ pub fn model_types() -> Vec<String> {
 /// # Errors
 /// [`ErrorKind::Config`] for an unknown `model_type`, listing the known ones; those of the model.
 pub fn build(b: &Builder, config: &Value) -> Result<AutoModel> {
-    let model_type = config.get("model_type").and_then(Value::as_str);
-    let Some(model_type) = model_type else {
-        return Err(Error::new(ErrorKind::Config, "config.json", "there is no model_type"));
+    let Some(model_type) = config["model_type"].as_str() else {
+        let message = match &config["model_type"] {
+            Value::Null => "there is no model_type".to_owned(),
+            found => format!("model_type is {found}, expected a name"),
+        };
+        return Err(Error::new(ErrorKind::Config, "config.json", message).with("known", model_types().join(", ")));
     };
     let loader = LOADERS.read().unwrap_or_else(PoisonError::into_inner).get(model_type).cloned();
     let Some(loader) = loader else {

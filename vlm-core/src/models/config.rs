@@ -1,6 +1,8 @@
 //! Checks that every configuration must pass before anything is allocated.
 
 use crate::{Error, ErrorKind, Result};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 /// Bounds of what a configuration may ask for: far above any published model, far below what would exhaust a machine
 /// before the weights are even looked at.
@@ -42,6 +44,36 @@ impl Limits {
         }
         Err(wrong(section, format!("{a_name} {a} is no multiple of {b_name} {b}")))
     }
+}
+
+/// Most patches or tokens that one picture may have: those of published models stay below ten thousand.
+pub(super) const MAX_TOKENS: usize = 1 << 20;
+
+/// A section of a configuration, or what is wrong with it, the path of the field first.
+pub(super) fn section<C: DeserializeOwned>(given: &Value) -> Result<C, String> {
+    serde_path_to_error::deserialize(given).map_err(|e| at_path(&e))
+}
+
+/// As [`section`], inside of the deserialiser of a larger part.
+pub(super) fn section_of<C: DeserializeOwned, E: serde::de::Error>(given: &Value) -> Result<C, E> {
+    section(given).map_err(E::custom)
+}
+
+/// The message of an error with the path of the field before it, types named as people name them.
+pub(super) fn at_path(e: &serde_path_to_error::Error<serde_json::Error>) -> String {
+    let path = e.path().to_string();
+    let mut what = e.inner().to_string();
+    for (rust, plain) in [
+        ("expected usize", "expected a whole number of at least 0"),
+        ("expected u64", "expected a whole number of at least 0"),
+        ("expected i64", "expected a whole number"),
+        ("expected f64", "expected a number"),
+        ("expected f32", "expected a number"),
+        ("expected a boolean", "expected true or false"),
+    ] {
+        what = what.replace(rust, plain);
+    }
+    if path == "." { what } else { format!("{path}: {what}") }
 }
 
 pub(super) fn wrong(section: &str, message: String) -> Error {

@@ -1,11 +1,13 @@
 //! Models as folders that Hugging Face's libraries write and read.
 
+mod fit;
+
 use super::auto::{self, AutoModel};
 use super::{DualEncoder, Model, VisionLanguageModel};
 use crate::nn::{Builder, Init, ParameterSource};
 use crate::weights::atomic::write_atomic;
 use crate::weights::mapping::read_small;
-use crate::weights::{WeightFiles, save_tensors_sharded};
+use crate::weights::{LoadOptions, WeightFiles, save_tensors_sharded};
 use crate::{DType, Device, Error, ErrorKind, Result, Shape, Tensor};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -35,18 +37,30 @@ pub fn read_config(dir: &Path) -> Result<Value> {
 /// takes that of `config.json` (`torch_dtype`), `f32` where it says none.
 ///
 /// # Errors
-/// Those of [`read_config`], [`auto::build`] and [`WeightFiles`]; [`ErrorKind::Format`] if the weights lack a tensor.
-/// Tensors that the model does not use are reported as a warning.
+/// Those of [`read_config`], [`auto::build`] and [`WeightFiles`]; [`ErrorKind::Format`] listing the tensors that the weights
+/// lack or have in another shape. Tensors that the model does not use are reported as a warning, and so is code that the
+/// folder brings along (`auto_map`): it is never run.
 pub fn load_auto(dir: &Path, dtype: Option<DType>, device: &Device) -> Result<AutoModel> {
+    load_auto_with(dir, dtype, device, LoadOptions::default())
+}
+
+/// As [`load_auto`], with a choice of how weight files come into memory and whether their values are looked at.
+///
+/// # Errors
+/// As there; with `verify` [`ErrorKind::NonFinite`] naming tensors that hold NaN or infinity.
+pub fn load_auto_with(dir: &Path, dtype: Option<DType>, device: &Device, options: LoadOptions) -> Result<AutoModel> {
     let config = read_config(dir)?;
+    if !config["auto_map"].is_null() {
+        tracing::warn!(folder = %dir.display(), auto_map = %config["auto_map"], "the folder brings code of its own, which is not run");
+    }
     let dtype = match dtype {
         Some(dtype) => dtype,
         None => stored_dtype(&config)?,
     };
-    let files = Arc::new(WeightFiles::open(dir)?);
-    let source = EitherName(files.clone());
-    let model =
-        auto::build(&Builder::new(source, dtype, device), &config).map_err(|e| e.with("folder", dir.display()))?;
+    let files = Arc::new(WeightFiles::open_with(dir, options)?);
+    let builder = Builder::new(EitherName(files.clone()), dtype, device);
+    let model = auto::build(&builder, &config)
+        .map_err(|e| fit::explain(e, &files, &config, dtype, device).with("folder", dir.display()))?;
     let parameters = model.model().modules().parameters();
     let names: Vec<String> = parameters.iter().map(|p| stored_name(&files, p.name())).collect();
     let mut unused = files.coverage(names.iter().map(String::as_str)).unexpected;
@@ -114,13 +128,13 @@ fn torch_name(dtype: DType) -> &'static str {
 }
 
 fn stored_dtype(config: &Value) -> Result<DType> {
-    let field = ["torch_dtype", "dtype"].into_iter().find_map(|key| config[key].as_str());
-    match field {
-        None | Some("float32" | "auto") => Ok(DType::F32),
-        Some("bfloat16") => Ok(DType::BF16),
-        Some("float16") => Ok(DType::F16),
-        Some("float64") => Ok(DType::F64),
-        Some(other) => Err(Error::new(ErrorKind::Config, "config.json", format!("torch_dtype is {other:?}"))
+    let field = ["torch_dtype", "dtype"].into_iter().map(|key| &config[key]).find(|v| !v.is_null());
+    match (field, field.and_then(Value::as_str)) {
+        (None, _) | (_, Some("float32" | "auto")) => Ok(DType::F32),
+        (_, Some("bfloat16")) => Ok(DType::BF16),
+        (_, Some("float16")) => Ok(DType::F16),
+        (_, Some("float64")) => Ok(DType::F64),
+        (Some(other), _) => Err(Error::new(ErrorKind::Config, "config.json", format!("torch_dtype is {other}"))
             .hint("expected float32, bfloat16 or float16; or give the type when loading")),
     }
 }

@@ -1,7 +1,7 @@
 //! Vision towers by the `model_type` of `vision_config`: the LLaVA families take CLIP's or SigLIP's.
 
 use super::clip::{ClipVision, ClipVisionConfig};
-use super::config::wrong;
+use super::config::{section_of, wrong};
 use super::siglip::{SiglipVision, SiglipVisionConfig};
 use crate::nn::Builder;
 use crate::{Result, Tensor};
@@ -53,11 +53,14 @@ impl<'de> Deserialize<'de> for TowerConfig {
     fn deserialize<D: Deserializer<'de>>(d: D) -> std::result::Result<Self, D::Error> {
         use serde::de::Error;
         let value = Value::deserialize(d)?;
-        let kind = value.get("model_type").and_then(Value::as_str).unwrap_or("clip_vision_model").to_owned();
-        let failed = |e: serde_json::Error| D::Error::custom(format!("vision_config: {e}"));
-        match kind.as_str() {
-            "clip_vision_model" => serde_json::from_value(value).map(TowerConfig::Clip).map_err(failed),
-            "siglip_vision_model" => serde_json::from_value(value).map(TowerConfig::Siglip).map_err(failed),
+        let kind = match value.get("model_type") {
+            None | Some(Value::Null) => "clip_vision_model",
+            Some(Value::String(kind)) => kind,
+            Some(other) => return Err(D::Error::custom(format!("model_type is {other}, expected a name"))),
+        };
+        match kind {
+            "clip_vision_model" => section_of(&value).map(TowerConfig::Clip),
+            "siglip_vision_model" => section_of(&value).map(TowerConfig::Siglip),
             _ => Err(D::Error::custom(format!(
                 "unknown vision tower {kind:?}, known are clip_vision_model and siglip_vision_model"
             ))),

@@ -62,6 +62,11 @@ impl Rope {
         Rope { inv_freq: [one.clone(), one].concat(), axis: [vec![0; n], vec![1; n]].concat() }
     }
 
+    /// Whether the angles of all positions below `positions` are finite: their cosines are numbers then.
+    pub fn is_finite(&self, positions: usize) -> bool {
+        self.inv_freq.iter().all(|f| (f * positions as f32).is_finite())
+    }
+
     /// The tables for these positions; one row if all are equal. An axis that the positions lack is the first one.
     ///
     /// # Errors

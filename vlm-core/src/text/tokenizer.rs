@@ -3,8 +3,9 @@
 use super::SpecialTokens;
 use super::guard::guarded;
 use crate::weights::atomic::write_atomic;
-use crate::weights::mapping::read_small;
+use crate::weights::mapping::{is_there, read_small};
 use crate::{Error, ErrorKind, Result};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
@@ -32,7 +33,7 @@ impl Tokenizer {
         })?;
         let optional = |name: &str| -> Result<Value> {
             let path = dir.join(name);
-            if !path.exists() {
+            if !is_there(&path) {
                 return Ok(Value::Null);
             }
             let bytes = read_small("load tokenizer", &path, MAX_FILE)?;
@@ -47,9 +48,11 @@ impl Tokenizer {
     /// A tokenizer from the bytes of `tokenizer.json` and the other two files, `null` where there are none.
     ///
     /// # Errors
-    /// [`ErrorKind::Tokenizer`] for bytes that are not a tokenizer, or a special token that it does not know.
+    /// [`ErrorKind::Tokenizer`] for bytes that are not a tokenizer, a special token that it does not know, an added token
+    /// that gets another id than the file gives it, or two tokens with one id.
     pub fn from_bytes(bytes: &[u8], config: Value, map: &Value) -> Result<Self> {
         let inner = guarded("tokenizer.json", || tokenizers::Tokenizer::from_bytes(bytes))?;
+        check_ids(bytes, &inner)?;
         let special = SpecialTokens::from_config(&config, map)?;
         Self::new(inner, special, config)
     }
@@ -73,6 +76,9 @@ impl Tokenizer {
 
     /// The ids of `text`. Special tokens inside it count as such; with `add_special` the tokenizer adds what it puts
     /// around every text (`<s>`).
+    ///
+    /// A file's rule for cutting texts into words may be a regular expression that goes back and forth. It is stopped after
+    /// a million steps in one piece of text, whose rest then stays one word: a bound of time, not an error.
     ///
     /// # Errors
     /// [`ErrorKind::Tokenizer`] if the tokenizer refuses the text.
@@ -150,5 +156,45 @@ impl Tokenizer {
         let pretty = |map: serde_json::Map<String, Value>| format!("{:#}\n", Value::Object(map));
         write_atomic(op, &dir.join("tokenizer_config.json"), pretty(config).as_bytes())?;
         write_atomic(op, &dir.join("special_tokens_map.json"), pretty(roles).as_bytes())
+    }
+}
+
+/// Refuses a file whose tokens would get other ids than it gives them: the library counts on from its vocabulary, and the
+/// model was trained with the ids of the file.
+fn check_ids(bytes: &[u8], inner: &tokenizers::Tokenizer) -> Result<()> {
+    #[derive(Deserialize)]
+    struct File {
+        #[serde(default)]
+        added_tokens: Vec<Added>,
+    }
+    #[derive(Deserialize)]
+    struct Added {
+        id: u64,
+        content: String,
+    }
+    let bad = |message: String| {
+        let error = Error::new(ErrorKind::Tokenizer, "tokenizer.json", message);
+        Err(error.hint("the tokenizer file contradicts itself; export it again with transformers"))
+    };
+    let file: File = match serde_json::from_slice(bytes) {
+        Ok(file) => file,
+        Err(e) => return bad(format!("added_tokens: {e}")),
+    };
+    // A token of no text is never found in one and gets no id.
+    for Added { id, content } in file.added_tokens.iter().filter(|a| !a.content.is_empty()) {
+        match inner.token_to_id(content) {
+            Some(found) if u64::from(found) == *id => {}
+            Some(found) => {
+                return bad(format!("the added token {content:?} has id {id}, but its place among the others is {found}"));
+            }
+            None => return bad(format!("the added token {content:?} with id {id} is not in the vocabulary")),
+        }
+    }
+    let vocabulary = inner.get_vocab(true);
+    let mut ids: Vec<(u32, &String)> = vocabulary.iter().map(|(token, id)| (*id, token)).collect();
+    ids.sort_unstable();
+    match ids.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        Some([(id, one), (_, other)]) => bad(format!("the tokens {one:?} and {other:?} have the same id, {id}")),
+        _ => Ok(()),
     }
 }

@@ -149,10 +149,14 @@ impl Trainer {
             // Dropout depends on seed, step and micro-batch alone, so a resumed run draws the same.
             let stream = (state.step << 32) | (micro as u64) << 20;
             let _stream = random::restore(StreamState { seed: self.options.seed, stream });
-            let loss = task.loss(&batch.rows).map_err(|e| e.with("step", state.step + 1))?;
+            let named = |e: Error| e.with("step", state.step + 1).with("rows", names_of(&batch.rows, task));
+            let loss = task.loss(&batch.rows).map_err(named)?;
             rows.extend_from_slice(&batch.rows);
             sum += self.finite(&loss, state.step, &rows, task)?;
             tokens += loss.tokens;
+            if loss.tokens == 0 {
+                continue;
+            }
             let mut found = loss.sum.backward()?;
             for (total, new) in grads.iter_mut().zip(collect(&state.params, &mut found, true)?) {
                 *total = match (total.take(), new) {
@@ -160,6 +164,12 @@ impl Trainer {
                     (a, b) => a.or(b),
                 };
             }
+        }
+        if tokens == 0 {
+            let message = format!("step {} has no token to learn from: all labels are masked", state.step + 1);
+            return Err(Error::new(ErrorKind::Data, "train", message)
+                .with("rows", names_of(&rows, task))
+                .hint("check that answers are not cut off by the length limit"));
         }
         if !state.complete && task.reaches_all(&rows) {
             if !self.options.allow_missing_gradients {
@@ -191,11 +201,15 @@ struct Step {
     tokens: u64,
 }
 
-fn non_finite(what: String, step: u64, rows: &[usize], task: &dyn Task) -> Error {
+fn names_of(rows: &[usize], task: &dyn Task) -> String {
     let names: Vec<String> = rows.iter().take(8).map(|&r| task.row_name(r)).collect();
     let more = if rows.len() > 8 { format!(" and {} more", rows.len() - 8) } else { String::new() };
+    format!("{}{more}", names.join(", "))
+}
+
+fn non_finite(what: String, step: u64, rows: &[usize], task: &dyn Task) -> Error {
     Error::new(ErrorKind::NonFinite, "train", format!("{what} in step {}", step + 1))
-        .with("rows", format!("{}{more}", names.join(", ")))
+        .with("rows", names_of(rows, task))
         .hint("lower the learning rate, clip gradients, or look at these rows; the last checkpoint is intact")
 }
 

@@ -1,7 +1,7 @@
 //! The processor of LLaVA-NeXT and LLaVA-OneVision: a small copy of the whole picture, and tiles of it at the resolution
 //! among the given ones that suits it best.
 
-use super::processor::tables;
+use super::processor::{MAX_TILES, room, tables};
 use super::processor_config::{bad, channels, deviations, flag, read_config, side};
 use super::resize::resize;
 use super::{ImageProcessor, Picture, Resample};
@@ -141,6 +141,7 @@ impl AnyresProcessor {
                 let whole = self.whole_if_many && row.len() > 1;
                 let tiles = if whole { self.squared(picture).map(|p| vec![p]) } else { self.cut(picture) };
                 let tiles = tiles.map_err(|e| e.with("picture", out.tiles.len()))?;
+                room(OP, out.tiles.len(), out.data.len(), &[tiles.len(), 3, self.tile, self.tile])?;
                 out.tiles.push(tiles.len());
                 for tile in &tiles {
                     for (c, table) in tables.iter().enumerate() {
@@ -191,8 +192,10 @@ pub(crate) fn pinpoints(list: &Value, tile: usize) -> Result<Vec<[usize; 2]>> {
     let pair = |v: &Value| -> Result<[usize; 2]> {
         let Some([h, w]) = v.as_array().map(Vec::as_slice) else { return Err(wrong()) };
         let pair = [side("image_grid_pinpoints", h)?, side("image_grid_pinpoints", w)?];
+        let tiles = pair.map(|side| side / tile);
         match pair.iter().all(|s| s.is_multiple_of(tile)) {
-            true => Ok(pair),
+            true if tiles[0] * tiles[1] <= MAX_TILES => Ok(pair),
+            true => Err(bad("image_grid_pinpoints", v, &format!("at most {MAX_TILES} tiles of {tile} pixels"))),
             false => Err(bad("image_grid_pinpoints", v, &format!("multiples of the tile, {tile}"))),
         }
     };

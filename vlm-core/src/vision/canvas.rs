@@ -1,6 +1,6 @@
 //! The processor of InternVL (GOT-OCR 2): the picture resized to the canvas of tiles whose shape is nearest to its own.
 
-use super::processor::tables;
+use super::processor::{MAX_TILES, room, tables};
 use super::processor_config::{bad, channels, deviations, flag, read_config, side};
 use super::resize::resize;
 use super::{ImageProcessor, Picture, Resample};
@@ -9,8 +9,6 @@ use serde_json::Value;
 use std::path::Path;
 
 const OP: &str = "InternVL image processor";
-/// Most tiles that a configuration may ask for: arrangements grow with their square.
-const MAX_TILES: u64 = 1024;
 
 /// The steps of `GotOcr2ImageProcessor`, cutting switched on as InternVL's processor does.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,7 +75,7 @@ impl CanvasProcessor {
         };
         let number = |name: &str, default: usize| match &config[name] {
             Value::Null => Ok(default),
-            found => match found.as_u64().filter(|n| (1..=MAX_TILES).contains(n)) {
+            found => match found.as_u64().filter(|n| (1..=MAX_TILES as u64).contains(n)) {
                 Some(n) => Ok(n as usize),
                 None => Err(bad(name, found, "a number from 1 to 1024")),
             },
@@ -139,6 +137,7 @@ impl CanvasProcessor {
         let (tables, mut out) = (tables(OP, self.rescale, self.normalise)?, CanvasTiles::default());
         for (i, picture) in pictures.iter().enumerate() {
             let tiles = self.cut(picture).map_err(|e| e.with("picture", i))?;
+            room(OP, i, out.data.len(), &[tiles.len(), 3, self.tile, self.tile])?;
             out.tiles.push(tiles.len());
             for tile in &tiles {
                 for (c, table) in tables.iter().enumerate() {

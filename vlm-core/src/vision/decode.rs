@@ -4,23 +4,28 @@
 //! white, of an animation the first frame is taken, 16-bit colours lose their low byte, and a JPEG that ends before its
 //! end mark is refused. 16-bit grey is scaled to 8 bits, where Pillow clips it. All pixels are exact.
 
-use super::jpeg;
 use super::picture::{MAX_PIXELS, Picture, check_sides_within};
+use super::{foreign, jpeg, png, webp};
 use crate::weights::mapping::read_small;
 use crate::{Error, ErrorKind, Result};
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
-use std::io::Cursor;
+use image::{DynamicImage, RgbImage};
 use std::panic::catch_unwind;
 use std::path::Path;
 
 const OP: &str = "decode picture";
 /// Largest file that is read.
 const MAX_FILE: u64 = 256 << 20;
-/// Most bytes of decoded pixels: four channels of 16 bits at the most pixels would be 1.4 GB.
-const MAX_MEMORY: u64 = 1 << 30;
-/// Most bytes of a PNG's rows and of what else is packed in it, such as a colour profile.
-const MAX_EXTRAS: u64 = 64 << 20;
+
+/// What a decoder makes of a file.
+pub(super) struct Decoded {
+    pub(super) width: usize,
+    pub(super) height: usize,
+    /// Rows from the top, three bytes per pixel.
+    pub(super) rgb: Vec<u8>,
+    /// The EXIF block, if there is one.
+    pub(super) exif: Option<Vec<u8>>,
+}
 
 impl Picture {
     /// Reads a file.
@@ -28,13 +33,13 @@ impl Picture {
     /// # Errors
     /// [`ErrorKind::Io`] if it cannot be read; as [`Picture::decode`].
     pub fn open(path: &Path) -> Result<Self> {
-        Self::decode(&read_small(OP, path, MAX_FILE)?).map_err(|e| e.with("file", path.display()))
+        Self::decode(&read_file(path)?).map_err(|e| e.with("file", path.display()))
     }
 
     /// Decodes the bytes of a JPEG, PNG or WebP file, recognised by their beginning.
     ///
     /// # Errors
-    /// [`ErrorKind::Image`] for another format, damaged or cut bytes, or more than
+    /// [`ErrorKind::Image`] for another format, which is named, for damaged or cut bytes, or more than
     /// [`MAX_PIXELS`](super::MAX_PIXELS), which is found out before anything is decoded.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         Self::decode_within(bytes, MAX_PIXELS)
@@ -49,40 +54,73 @@ impl Picture {
         let max = max_pixels.min(MAX_PIXELS);
         catch_unwind(|| decode(bytes, max)).unwrap_or_else(|_| Err(bad("the decoder failed on these bytes")))
     }
+
+    /// Width and height of a JPEG, PNG or WebP file as its header has them, before a rotation by EXIF; nothing is decoded.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Image`] for another format, which is named, or a header that is damaged or cut off.
+    pub fn dimensions(bytes: &[u8]) -> Result<(u64, u64)> {
+        Ok(match Format::of(bytes)? {
+            Format::Jpeg => jpeg::dimensions(bytes),
+            Format::Png => png::dimensions(bytes),
+            Format::WebP => webp::dimensions(bytes),
+        }
+        .map_err(bad)?)
+    }
+}
+
+pub(super) fn read_file(path: &Path) -> Result<Vec<u8>> {
+    read_small(OP, path, MAX_FILE)
 }
 
 fn bad(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Image, OP, message).hint("expected the whole of a JPEG, PNG or WebP file")
 }
 
-fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture> {
-    if jpeg::is_jpeg(bytes) {
-        return decode_jpeg(bytes, max_pixels);
-    }
-    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| bad(e.to_string()))?;
-    if reader.format().is_none() {
-        let start: Vec<String> = bytes.iter().take(8).map(|b| format!("{b:02x}")).collect();
-        return Err(bad(format!("{} bytes that begin with [{}] are no known picture", bytes.len(), start.join(" "))));
-    }
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(MAX_EXTRAS);
-    reader.limits(limits);
-    let failed = |e: image::ImageError| bad(e.to_string());
-    let mut decoder = reader.into_decoder().map_err(failed)?;
-    let (width, height) = decoder.dimensions();
-    check_sides_within(OP, width.into(), height.into(), max_pixels)?;
-    if decoder.total_bytes() > MAX_MEMORY {
-        let found = decoder.total_bytes();
-        return Err(bad(format!("{width} x {height} pixels take {found} bytes, expected at most {MAX_MEMORY}")));
-    }
-    let orientation = decoder.orientation().map_err(failed)?;
-    let mut image = DynamicImage::from_decoder(decoder).map_err(failed)?;
-    image.apply_orientation(orientation);
-    let (width, height) = (image.width(), image.height());
-    Picture::from_rgb(width as usize, height as usize, to_rgb(image))
+/// The formats that are read.
+enum Format {
+    Jpeg,
+    Png,
+    WebP,
 }
 
-fn decode_jpeg(bytes: &[u8], max_pixels: u64) -> Result<Picture> {
+impl Format {
+    fn of(bytes: &[u8]) -> Result<Self> {
+        if jpeg::is_jpeg(bytes) {
+            return Ok(Format::Jpeg);
+        }
+        if png::is_png(bytes) {
+            return Ok(Format::Png);
+        }
+        if webp::is_webp(bytes) {
+            return Ok(Format::WebP);
+        }
+        let Some(kind) = foreign::kind(bytes) else {
+            let start: Vec<String> = bytes.iter().take(8).map(|b| format!("{b:02x}")).collect();
+            let message = format!("{} bytes that begin with [{}] are no known picture", bytes.len(), start.join(" "));
+            return Err(bad(message));
+        };
+        let error = Error::new(ErrorKind::Image, OP, format!("this is {kind}, no known picture"));
+        Err(error.hint("expected a JPEG, PNG or WebP file: convert the picture to one of them"))
+    }
+}
+
+fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture> {
+    let format = Format::of(bytes)?;
+    if !matches!(format, Format::Jpeg) {
+        let (width, height) = Picture::dimensions(bytes)?;
+        check_sides_within(OP, width, height, max_pixels)?;
+    }
+    let found = match format {
+        // The sides of a JPEG stand behind whatever else it holds: they are looked at on the way.
+        Format::Jpeg => decode_jpeg(bytes, max_pixels)?,
+        Format::Png => png::decode(bytes).map_err(bad)?,
+        Format::WebP => webp::decode(bytes).map_err(bad)?,
+    };
+    upright(found)
+}
+
+fn decode_jpeg(bytes: &[u8], max_pixels: u64) -> Result<Decoded> {
     enum Wrong {
         File(String),
         Size(Error),
@@ -93,36 +131,26 @@ fn decode_jpeg(bytes: &[u8], max_pixels: u64) -> Result<Picture> {
         }
     }
     let allowed = |w: usize, h: usize| check_sides_within(OP, w as u64, h as u64, max_pixels).map_err(Wrong::Size);
-    let found = jpeg::decode(bytes, allowed).map_err(|e| match e {
+    jpeg::decode(bytes, allowed).map_err(|e| match e {
         Wrong::File(message) => bad(message),
         Wrong::Size(error) => error,
-    })?;
-    let orientation = found.exif.as_deref().and_then(Orientation::from_exif_chunk);
-    let Some(orientation) = orientation.filter(|o| *o != Orientation::NoTransforms) else {
-        return Picture::from_rgb(found.width, found.height, found.rgb);
-    };
-    let upright = RgbImage::from_raw(found.width as u32, found.height as u32, found.rgb);
-    let mut image = DynamicImage::ImageRgb8(upright.ok_or_else(|| bad("a JPEG of an impossible size"))?);
+    })
+}
+
+/// The picture turned as its EXIF block says.
+fn upright(found: Decoded) -> Result<Picture> {
+    let Decoded { width, height, rgb, exif } = found;
+    let exif = exif.as_deref().map(|e| e.strip_prefix(b"Exif\0\0").unwrap_or(e));
+    let orientation = exif.and_then(Orientation::from_exif_chunk).filter(|o| *o != Orientation::NoTransforms);
+    let Some(orientation) = orientation else { return Picture::from_rgb(width, height, rgb) };
+    let image = RgbImage::from_raw(width as u32, height as u32, rgb);
+    let mut image = DynamicImage::ImageRgb8(image.ok_or_else(|| bad("a picture of an impossible size"))?);
     image.apply_orientation(orientation);
     Picture::from_rgb(image.width() as usize, image.height() as usize, image.into_rgb8().into_raw())
 }
 
-fn to_rgb(image: DynamicImage) -> Vec<u8> {
-    let high = |v: u16| (v >> 8) as u8;
-    match image {
-        DynamicImage::ImageLumaA8(p) => p.pixels().flat_map(|p| [over_white(p.0[0], p.0[1]); 3]).collect(),
-        DynamicImage::ImageRgba8(p) => p.pixels().flat_map(|p| [0, 1, 2].map(|c| over_white(p.0[c], p.0[3]))).collect(),
-        DynamicImage::ImageRgb16(p) => p.into_raw().into_iter().map(high).collect(),
-        DynamicImage::ImageLumaA16(p) => p.pixels().flat_map(|p| [over_white(high(p.0[0]), high(p.0[1])); 3]).collect(),
-        DynamicImage::ImageRgba16(p) => {
-            p.pixels().flat_map(|p| [0, 1, 2].map(|c| over_white(high(p.0[c]), high(p.0[3])))).collect()
-        }
-        other => other.into_rgb8().into_raw(),
-    }
-}
-
 /// Pillow's `alpha_composite` over opaque white, in its integer arithmetic.
-fn over_white(value: u8, alpha: u8) -> u8 {
+pub(super) fn over_white(value: u8, alpha: u8) -> u8 {
     let (value, alpha) = (u32::from(value), u32::from(alpha));
     let sum = ((value * alpha + 255 * (255 - alpha)) << 7) + (0x80 << 7);
     (((sum >> 8) + sum) >> 15) as u8

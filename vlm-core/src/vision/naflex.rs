@@ -1,6 +1,6 @@
 //! The processor of SigLIP 2: a picture in nearly its own shape, as large as a number of patches allows.
 
-use super::processor::tables;
+use super::processor::{room, tables};
 use super::processor_config::{bad, channels, deviations, flag, read_config};
 use super::resize::resize;
 use super::{ImageProcessor, Picture, Resample};
@@ -126,6 +126,7 @@ impl NaflexProcessor {
         let (values, mut data) = (3 * p * p, Vec::new());
         let mut grid = Vec::with_capacity(pictures.len());
         for (i, picture) in pictures.iter().enumerate() {
+            room(OP, i, data.len(), &[self.max_num_patches, values])?;
             let (rows, columns) = self.patches(picture.height(), picture.width());
             if rows * columns > self.max_num_patches {
                 let message =

@@ -81,7 +81,7 @@ impl ImageProcessor {
     ///
     /// # Errors
     /// [`ErrorKind::Image`] naming the first picture whose sides differ from those of the first, or that is too large on
-    /// the way; [`ErrorKind::Config`] for factors that give NaN or infinity.
+    /// the way, or if all together become too many numbers; [`ErrorKind::Config`] for factors that give NaN or infinity.
     pub fn process(&self, pictures: &[Picture]) -> Result<PixelValues> {
         let mut values = PixelValues { data: Vec::new(), shape: [pictures.len(), 3, 0, 0] };
         let table = tables("image processor", self.rescale, self.normalise)?;
@@ -96,6 +96,7 @@ impl ImageProcessor {
                 return Err(Error::new(ErrorKind::Image, "image processor", message)
                     .hint("a batch needs one size: let the processor cut or resize both sides"));
             }
+            room("image processor", i, values.data.len(), &[3, h, w])?;
             values.shape[2..].copy_from_slice(&[h, w]);
             for (channel, table) in table.iter().enumerate() {
                 values.data.extend(picture.rgb().iter().skip(channel).step_by(3).map(|&v| table[usize::from(v)]));
@@ -134,6 +135,23 @@ impl ImageProcessor {
         // Black around a picture that is smaller, the odd pixel on the left and top.
         kept.placed((width, height), ((width - kept_w).div_ceil(2), (height - kept_h).div_ceil(2)), [0; 3])
     }
+}
+
+/// Most numbers that the pictures of one call may become: 4 GiB of them.
+const MAX_VALUES: usize = 1 << 30;
+/// Most tiles of one picture; published models have up to 36.
+pub(super) const MAX_TILES: usize = 1024;
+
+/// Refuses pictures that together become too many numbers, before they do: small files can be many, and processors make
+/// small pictures large. `sizes` are the factors of what picture `i` adds to `held` numbers.
+pub(super) fn room(op: &'static str, i: usize, held: usize, sizes: &[usize]) -> Result<()> {
+    let more = sizes.iter().copied().fold(1usize, usize::saturating_mul);
+    let all = held.saturating_add(more);
+    if all <= MAX_VALUES {
+        return Ok(());
+    }
+    let message = format!("{} pictures become {all} numbers, more than {MAX_VALUES}", i + 1);
+    Err(Error::new(ErrorKind::Image, op, message).hint("give fewer pictures at once, or let the processor make smaller ones"))
 }
 
 /// The number of each byte value in each channel: rescaled in `f64`, normalised in `f32`, as the processors do.

@@ -1,7 +1,7 @@
 //! Processors from `preprocessor_config.json` or `processor_config.json`.
 
 use super::{ImageProcessor, Resample, Target};
-use crate::weights::mapping::read_small;
+use crate::weights::mapping::{is_there, read_small};
 use crate::{Error, ErrorKind, Result};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -133,7 +133,7 @@ impl ImageProcessor {
 /// The picture settings of a model's folder and the file they are in.
 pub(super) fn read_config(dir: &Path) -> Result<(Value, PathBuf)> {
     let (old, new) = (dir.join("preprocessor_config.json"), dir.join("processor_config.json"));
-    let is_old = old.exists() || !new.exists();
+    let is_old = is_there(&old) || !is_there(&new);
     let path = if is_old { old } else { new };
     let bytes = read_small(OP, &path, MAX_FILE)?;
     let wrong = |message: String| Error::new(ErrorKind::Config, OP, message).with("file", path.display());
@@ -149,7 +149,12 @@ pub(super) fn read_config(dir: &Path) -> Result<(Value, PathBuf)> {
 }
 
 pub(super) fn bad(name: &str, found: &Value, expected: &str) -> Error {
-    Error::new(ErrorKind::Config, OP, format!("{name} is {found}, expected {expected}"))
+    let mut shown = found.to_string();
+    if let Some((end, _)) = shown.char_indices().nth(200) {
+        shown.truncate(end);
+        shown.push('…');
+    }
+    Error::new(ErrorKind::Config, OP, format!("{name} is {shown}, expected {expected}"))
 }
 
 pub(super) fn flag(config: &Value, name: &str, default: bool) -> Result<bool> {

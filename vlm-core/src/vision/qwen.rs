@@ -1,6 +1,6 @@
 //! The processor of Qwen2-VL, Qwen2.5-VL and Qwen3-VL: pictures of any size, cut into patches.
 
-use super::processor::tables;
+use super::processor::{room, tables};
 use super::processor_config::{bad, channels, deviations, flag, read_config};
 use super::resize::resize;
 use super::{ImageProcessor, MAX_PIXELS, Picture, Resample};
@@ -128,7 +128,7 @@ impl QwenImageProcessor {
             patch_size: size("patch_size", default.patch_size)?,
             temporal_patch_size: size("temporal_patch_size", default.temporal_patch_size)?,
             merge_size: size("merge_size", default.merge_size)?,
-            rescale: factor.filter(|_| !matches!(config["do_rescale"], Value::Bool(false))),
+            rescale: if flag(config, "do_rescale", true)? { factor } else { None },
             normalise: flag(config, "do_normalize", true)?.then_some(normal),
         })
     }
@@ -197,6 +197,7 @@ impl QwenImageProcessor {
                 let message = format!("picture {i} becomes {count} numbers, expected at most {MAX_VALUES}");
                 return Err(Error::new(ErrorKind::Image, OP, message).hint("lower max_pixels or temporal_patch_size"));
             }
+            room(OP, i, out.data.len(), &[count])?;
             out.data.reserve(count);
             for block in 0..(rows / m) * (columns / m) {
                 let (top, left) = (block / (columns / m) * m, block % (columns / m) * m);

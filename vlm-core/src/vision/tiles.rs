@@ -1,6 +1,6 @@
 //! The processor of Idefics3 and SmolVLM: a large picture becomes tiles of one size and a small copy of itself.
 
-use super::processor::tables;
+use super::processor::{MAX_TILES, room, tables};
 use super::processor_config::{bad, channels, deviations, flag, read_config, side};
 use super::resize::resize;
 use super::{ImageProcessor, Picture, Resample};
@@ -161,6 +161,7 @@ impl TileProcessor {
         let mut out = Tiles { data: Vec::new(), shape: [0, 3, tile, tile], grid: Vec::with_capacity(pictures.len()) };
         for (i, picture) in pictures.iter().enumerate() {
             let (tiles, grid) = self.cut(picture).map_err(|e| e.with("picture", i))?;
+            room(OP, i, out.data.len(), &[tiles.len(), 3, tile, tile])?;
             out.shape[0] += tiles.len();
             out.grid.push(grid);
             for picture in &tiles {
@@ -180,6 +181,11 @@ impl TileProcessor {
             return Ok((vec![resize(&bounded, tile, tile, self.resample)?], [0, 0]));
         }
         let (h, w) = self.whole_tiles(h, w);
+        let count = (h / tile).saturating_mul(w / tile);
+        if count > MAX_TILES {
+            let message = format!("{w} x {h} pixels are {count} tiles of {tile}, more than {MAX_TILES}");
+            return Err(Error::new(ErrorKind::Image, OP, message).hint("lower size, or raise max_image_size"));
+        }
         // From the resized picture, not from the original: that is what the models were trained with.
         let large = resize(&bounded, w, h, self.resample)?;
         if (h, w) == (tile, tile) {

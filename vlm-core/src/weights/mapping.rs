@@ -18,6 +18,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const OP: &str = "open weights";
+/// How the file begins that git keeps in the place of a large one.
+pub(super) const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
+pub(super) const LFS_REMEDY: &str = "run `git lfs pull` in the repository, or download the file";
 
 /// How a file's bytes come into memory. See the [module documentation](self) for the trade.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -167,7 +170,16 @@ pub(crate) fn read_small(op: &'static str, path: &Path, max: u64) -> Result<Vec<
         let message = format!("{} is larger than the {max} bytes allowed for such a file", path.display());
         return Err(Error::new(ErrorKind::Format, op, message));
     }
+    if bytes.starts_with(LFS_POINTER) {
+        let message = format!("{} is a git-lfs pointer, not the file itself", path.display());
+        return Err(Error::new(ErrorKind::Format, op, message).hint(LFS_REMEDY));
+    }
     Ok(bytes)
+}
+
+/// Whether a file of this name is there, be it a link that leads nowhere: opening it then says so.
+pub(crate) fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
 }
 
 fn read_all(path: &Path, mut file: File, len: usize) -> Result<Mmap> {

@@ -6,6 +6,7 @@
 //! and their rank are bounded before anything is allocated, and unknown fields are refused. Memory use stays
 //! proportional to the header, which is at most [`MAX_HEADER`] bytes.
 
+use super::mapping::{LFS_POINTER, LFS_REMEDY};
 use super::save::quoted;
 use crate::shape::MAX_RANK;
 use crate::{DType, Error, ErrorKind, Result, Shape};
@@ -153,8 +154,8 @@ fn format_error(message: impl Into<String>) -> Error {
 fn sniff(file: &[u8]) -> Option<Error> {
     let (what, hint) = if file.is_empty() {
         ("empty", INCOMPLETE)
-    } else if file.starts_with(b"version https://git-lfs.github.com/spec/") {
-        ("a git-lfs pointer, not the weights themselves", "run `git lfs pull` in the repository, or download the file")
+    } else if file.starts_with(LFS_POINTER) {
+        ("a git-lfs pointer, not the weights themselves", LFS_REMEDY)
     } else if file.starts_with(b"PK\x03\x04") || matches!(file, [0x80, 2..=5, ..]) {
         let hint = "pickle can run any code, so it is never read: convert the file to safetensors with transformers \
                     (`save_pretrained(..., safe_serialization=True)`)";

@@ -1,6 +1,6 @@
 //! The weights of a model: one safetensors file, or shards behind `model.safetensors.index.json`.
 
-use super::mapping::{LoadMode, SharedBytes, read_small};
+use super::mapping::{LoadMode, SharedBytes, is_there, read_small};
 use super::safetensors::{Header, TensorInfo, UniqueStrings};
 use super::save::quoted;
 use super::verify::first_non_finite;
@@ -314,8 +314,7 @@ fn list(names: &[String]) -> String {
 fn in_folder(dir: &Path) -> Result<PathBuf> {
     for name in ["model.safetensors", "model.safetensors.index.json"] {
         let path = dir.join(name);
-        // A broken link counts as there, so that the error can name it.
-        if path.symlink_metadata().is_ok() {
+        if is_there(&path) {
             return Ok(path);
         }
     }

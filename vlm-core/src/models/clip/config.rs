@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::models::Limits;
+use crate::models::config::MAX_TOKENS;
 use crate::nn::{Activation, EncoderConfig};
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +45,21 @@ impl Default for ClipVisionConfig {
 }
 
 impl ClipVisionConfig {
+    /// The tower of LLaVA 1.5 and LLaVA-NeXT, CLIP's large one for pictures of 336 pixels: what transformers takes where
+    /// their files have no `vision_config` at all.
+    pub fn large_336() -> Self {
+        ClipVisionConfig {
+            hidden_size: 1024,
+            intermediate_size: 4096,
+            num_hidden_layers: 24,
+            num_attention_heads: 16,
+            image_size: 336,
+            patch_size: 14,
+            projection_dim: 768,
+            ..ClipVisionConfig::default()
+        }
+    }
+
     /// Checks the values.
     ///
     /// # Errors
@@ -68,7 +84,7 @@ impl ClipVisionConfig {
         if self.patch_size > self.image_size {
             return Limits::multiple(S, ("image_size", self.image_size), ("patch_size", self.patch_size));
         }
-        Ok(())
+        Limits::sizes(S, &[("the number of patches of a picture", self.patches(), MAX_TOKENS)])
     }
 
     /// Number of patches of a picture.

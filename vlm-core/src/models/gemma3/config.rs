@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::models::Limits;
-use crate::models::config::wrong;
+use crate::models::config::{section_of, wrong};
 use crate::models::siglip::SiglipVisionConfig;
 use crate::models::text::TextConfig;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -54,7 +54,7 @@ fn gemma3<'de, D: Deserializer<'de>>(d: D) -> std::result::Result<TextConfig, D:
     if let Some(fields) = value.as_object_mut() {
         fields.entry("model_type").or_insert_with(|| json!("gemma3_text"));
     }
-    serde_json::from_value(value).map_err(serde::de::Error::custom)
+    section_of(&value)
 }
 
 impl Gemma3Config {

@@ -26,6 +26,7 @@ impl Gemma3PictureText {
     /// that the configuration names.
     pub fn load(dir: &Path, config: &Value, tokenizer: &Tokenizer) -> Result<Self> {
         let config: Gemma3Config = parse(config)?;
+        config.check()?;
         let token = |field: &str, id: i64| {
             u32::try_from(id).ok().and_then(|id| tokenizer.id_to_token(id)).ok_or_else(|| {
                 let message = format!("{field} is {id}, which the tokenizer does not know");

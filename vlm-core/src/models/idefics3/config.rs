@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::models::Limits;
+use crate::models::config::section_of;
 use crate::models::siglip::SiglipVisionConfig;
 use crate::models::text::TextConfig;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -55,11 +56,14 @@ fn vision<'de, D: Deserializer<'de>>(d: D) -> std::result::Result<SiglipVisionCo
     use serde::de::Error;
     let given = Value::deserialize(d)?;
     let mut all = serde_json::to_value(tower()).map_err(D::Error::custom)?;
-    for (name, value) in given.as_object().into_iter().flatten().filter(|(_, v)| !v.is_null()) {
+    let Some(fields) = given.as_object() else {
+        return Err(D::Error::custom(format!("found {given}, expected an object")));
+    };
+    for (name, value) in fields.iter().filter(|(_, v)| !v.is_null()) {
         all[name] = value.clone();
     }
     all["vision_use_head"] = json!(false);
-    serde_json::from_value(all).map_err(D::Error::custom)
+    section_of(&all)
 }
 
 impl Idefics3Config {

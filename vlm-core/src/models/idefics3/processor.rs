@@ -2,7 +2,9 @@
 
 use super::Idefics3Config;
 use crate::Result;
+use crate::models::Limits;
 use crate::models::auto::parse;
+use crate::models::config::MAX_TOKENS;
 use crate::models::processor::{PictureText, Pictures, replace_placeholders};
 use crate::vision::{Picture, TileProcessor};
 use serde_json::Value;
@@ -27,9 +29,11 @@ impl Idefics3PictureText {
     /// Those of [`TileProcessor::load`] and of the configuration.
     pub fn load(dir: &Path, config: &Value) -> Result<Self> {
         let config: Idefics3Config = parse(config)?;
+        config.check()?;
         let images = TileProcessor::load(dir)?;
         // Tiles of another size than the tower's have as many tokens as they have joined patches.
-        let side = images.tile / config.vision_config.patch_size.max(1) / config.scale_factor.max(1);
+        let side = images.tile / config.vision_config.patch_size / config.scale_factor;
+        Limits::sizes("preprocessor_config.json", &[("the number of tokens of a tile", side * side, MAX_TOKENS)])?;
         Ok(Idefics3PictureText { images, tokens: side * side })
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::models::Limits;
-use crate::models::config::wrong;
+use crate::models::config::{MAX_TOKENS, section_of, wrong};
 use crate::models::text::TextConfig;
 use crate::models::tower::FeatureStrategy;
 use crate::nn::Activation;
@@ -121,7 +121,7 @@ fn qwen2<'de, D: Deserializer<'de>>(d: D) -> std::result::Result<TextConfig, D::
     if let Some(fields) = value.as_object_mut() {
         fields.entry("model_type").or_insert_with(|| json!("qwen2"));
     }
-    serde_json::from_value(value).map_err(serde::de::Error::custom)
+    section_of(&value)
 }
 
 impl InternVlConfig {
@@ -167,6 +167,8 @@ impl InternVlConfig {
         Limits::multiple(S, ("hidden_size", v.hidden_size), ("num_attention_heads", v.num_attention_heads))?;
         Limits::positive(S, "layer_norm_eps", v.layer_norm_eps)?;
         Limits::multiple(S, ("image_size", v.image_size), ("patch_size", v.patch_size))?;
+        let patches = (v.image_size / v.patch_size).pow(2);
+        Limits::sizes(S, &[("the number of patches of a picture", patches, MAX_TOKENS)])?;
         if !["layer_norm", "rms_norm"].contains(&v.norm_type.as_str()) {
             return Err(wrong(S, format!("norm_type is {:?}, expected layer_norm or rms_norm", v.norm_type)));
         }

@@ -34,7 +34,7 @@ impl Default for LlavaConfig {
         LlavaConfig {
             architectures: vec!["LlavaForConditionalGeneration".to_owned()],
             model_type: "llava".to_owned(),
-            vision_config: TowerConfig::Clip(ClipVisionConfig::default()),
+            vision_config: TowerConfig::Clip(ClipVisionConfig::large_336()),
             text_config: TextConfig::default(),
             image_token_index: 32000,
             projector_hidden_act: Activation::Gelu,

@@ -25,6 +25,7 @@ impl LlavaPictureText {
     /// Those of [`ImageProcessor::load`] and of the configuration.
     pub fn load(dir: &Path, config: &Value) -> Result<Self> {
         let config: LlavaConfig = parse(config)?;
+        config.check()?;
         Ok(LlavaPictureText { images: ImageProcessor::load(dir)?, tokens: config.image_tokens() })
     }
 }

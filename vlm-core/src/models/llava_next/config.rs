@@ -38,20 +38,10 @@ pub struct LlavaNextConfig {
 impl LlavaNextConfig {
     /// LLaVA-NeXT's defaults in transformers.
     pub fn next() -> Self {
-        let vision = ClipVisionConfig {
-            hidden_size: 1024,
-            intermediate_size: 4096,
-            num_hidden_layers: 24,
-            num_attention_heads: 16,
-            image_size: 336,
-            patch_size: 14,
-            projection_dim: 768,
-            ..ClipVisionConfig::default()
-        };
         LlavaNextConfig {
             architectures: vec!["LlavaNextForConditionalGeneration".to_owned()],
             model_type: "llava_next".to_owned(),
-            vision_config: TowerConfig::Clip(vision),
+            vision_config: TowerConfig::Clip(ClipVisionConfig::large_336()),
             text_config: TextConfig::default(),
             image_token_index: 32000,
             image_grid_pinpoints: vec![[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]],

@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::models::Limits;
+use crate::models::config::{section, section_of};
 use crate::models::siglip::SiglipVisionConfig;
 use crate::models::text::TextConfig;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -29,8 +30,22 @@ impl Default for PaliGemmaConfig {
         PaliGemmaConfig {
             architectures: vec!["PaliGemmaForConditionalGeneration".to_owned()],
             model_type: "paligemma".to_owned(),
-            vision_config: SiglipVisionConfig { vision_use_head: false, ..SiglipVisionConfig::default() },
-            text_config: serde_json::from_value(json!({"model_type": "gemma"})).unwrap_or_default(),
+            // What transformers takes where a file has no section at all; a section that is there gets the defaults of its
+            // model type.
+            vision_config: SiglipVisionConfig {
+                hidden_size: 1152,
+                intermediate_size: 4096,
+                num_hidden_layers: 27,
+                num_attention_heads: 16,
+                patch_size: 14,
+                vision_use_head: false,
+                ..SiglipVisionConfig::default()
+            },
+            text_config: section(&json!({
+                "model_type": "gemma", "hidden_size": 2048, "intermediate_size": 16384, "num_hidden_layers": 18,
+                "num_attention_heads": 8, "num_key_value_heads": 1, "vocab_size": 257_152,
+            }))
+            .unwrap_or_default(),
             image_token_index: 256_000,
             projection_dim: 2048,
             torch_dtype: "float32".to_owned(),
@@ -44,7 +59,7 @@ fn gemma<'de, D: Deserializer<'de>>(d: D) -> std::result::Result<TextConfig, D::
     if let Some(fields) = value.as_object_mut() {
         fields.entry("model_type").or_insert_with(|| json!("gemma"));
     }
-    serde_json::from_value(value).map_err(serde::de::Error::custom)
+    section_of(&value)
 }
 
 impl PaliGemmaConfig {

@@ -29,6 +29,7 @@ impl PaliGemmaPictureText {
     /// what begins and ends a text.
     pub fn load(dir: &Path, config: &Value, tokenizer: &Tokenizer) -> Result<Self> {
         let config: PaliGemmaConfig = parse(config)?;
+        config.check()?;
         let named = |name: &str, token: &Option<String>| {
             token
                 .clone()

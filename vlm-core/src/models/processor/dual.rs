@@ -1,7 +1,10 @@
 //! Texts and pictures for models that compare them.
 
 use super::Pictures;
+use crate::models::auto::parse;
+use crate::models::clip::ClipConfig;
 use crate::models::read_config;
+use crate::models::siglip::SiglipConfig;
 use crate::text::Tokenizer;
 use crate::vision::{ImageProcessor, NaflexProcessor, Picture};
 use crate::{Error, ErrorKind, Result};
@@ -34,6 +37,26 @@ pub struct DualProcessor {
     to_max: bool,
 }
 
+/// Whether texts are always filled up, and the most tokens of one: checked as the model does, for it is what is filled.
+fn lengths(config: &Value) -> Result<(bool, usize)> {
+    match config["model_type"].as_str() {
+        Some("clip") => {
+            let config: ClipConfig = parse(config)?;
+            config.check()?;
+            Ok((false, config.text_config.max_position_embeddings))
+        }
+        Some("siglip" | "siglip2") => {
+            let config: SiglipConfig = parse(config)?;
+            config.check()?;
+            Ok((true, config.text_config.max_position_embeddings))
+        }
+        other => {
+            let message = format!("model_type is {other:?}, expected clip, siglip or siglip2");
+            Err(Error::new(ErrorKind::Config, "config.json", message))
+        }
+    }
+}
+
 impl DualProcessor {
     /// The processor of a model's folder.
     ///
@@ -41,16 +64,8 @@ impl DualProcessor {
     /// Those of the tokenizer and the picture settings; [`ErrorKind::Config`] for another `model_type`.
     pub fn load(dir: &Path) -> Result<Self> {
         let config = read_config(dir)?;
-        let (to_max, positions) = match config["model_type"].as_str() {
-            Some("clip") => (false, 77),
-            Some("siglip" | "siglip2") => (true, 64),
-            other => {
-                let message = format!("model_type is {other:?}, expected clip, siglip or siglip2");
-                return Err(Error::new(ErrorKind::Config, "config.json", message).with("folder", dir.display()));
-            }
-        };
+        let (to_max, positions) = lengths(&config).map_err(|e| e.with("folder", dir.display()))?;
         let whole = |v: &Value| v.as_u64().and_then(|n| usize::try_from(n).ok());
-        let positions = whole(&config["text_config"]["max_position_embeddings"]).unwrap_or(positions);
         let tokenizer = Tokenizer::load(dir)?;
         let stated = whole(&tokenizer.config()["model_max_length"]).unwrap_or(positions);
         Ok(DualProcessor {

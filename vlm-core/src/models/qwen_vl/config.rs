@@ -155,6 +155,11 @@ impl QwenVisionConfig {
         })
     }
 
+    /// What files call the width of the tower.
+    fn width_name(&self) -> &'static str {
+        if self.generation == Generation::Two { "embed_dim" } else { "hidden_size" }
+    }
+
     /// Values of a patch: channels, frames, rows, columns.
     pub fn patch_values(&self) -> usize {
         self.in_channels * self.temporal_patch_size * self.patch_size * self.patch_size
@@ -166,7 +171,7 @@ impl QwenVisionConfig {
             S,
             &[
                 ("depth", self.depth, 1024),
-                ("the width", self.width, 1 << 16),
+                (self.width_name(), self.width, 1 << 16),
                 ("intermediate_size", self.intermediate_size, 1 << 20),
                 ("num_heads", self.num_heads, 1024),
                 ("in_channels", self.in_channels, 16),
@@ -177,7 +182,7 @@ impl QwenVisionConfig {
                 ("num_position_embeddings", self.num_position_embeddings, 1 << 24),
             ],
         )?;
-        Limits::multiple(S, ("the width", self.width), ("num_heads", self.num_heads))?;
+        Limits::multiple(S, (self.width_name(), self.width), ("num_heads", self.num_heads))?;
         // Two axes share a head's pairs of channels.
         Limits::multiple(S, ("the size of a head", self.width / self.num_heads), ("two axes of pairs", 4))?;
         if self.generation == Generation::TwoFive {

@@ -23,7 +23,9 @@ impl QwenPictureText {
     /// Those of [`QwenImageProcessor::load`] and of the configuration; [`ErrorKind::Tokenizer`] if the tokenizer lacks the
     /// placeholder.
     pub fn load(dir: &Path, config: &Value, tokenizer: &Tokenizer) -> Result<Self> {
-        let id = QwenVlConfig::from_json(config)?.image_token_id;
+        let config = QwenVlConfig::from_json(config)?;
+        config.check()?;
+        let id = config.image_token_id;
         let placeholder = u32::try_from(id).ok().and_then(|id| tokenizer.id_to_token(id)).ok_or_else(|| {
             let message = format!("image_token_id is {id}, which the tokenizer does not know");
             Error::new(ErrorKind::Tokenizer, "config.json", message)

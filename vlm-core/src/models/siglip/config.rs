@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::models::Limits;
 use crate::models::clip::ClipTextConfig;
-use crate::models::config::wrong;
+use crate::models::config::{MAX_TOKENS, wrong};
 use crate::nn::{Activation, EncoderConfig};
 use serde::{Deserialize, Serialize};
 
@@ -70,7 +70,8 @@ impl SiglipVisionConfig {
         )?;
         let heads = ("num_attention_heads", self.num_attention_heads);
         Limits::multiple(S, ("hidden_size", self.hidden_size), heads)?;
-        Limits::positive(S, "layer_norm_eps", self.layer_norm_eps)
+        Limits::positive(S, "layer_norm_eps", self.layer_norm_eps)?;
+        Limits::sizes(S, &[("the number of patches of a picture", self.patches_per_side().pow(2), MAX_TOKENS)])
     }
 
     /// Patches along a side of a picture.

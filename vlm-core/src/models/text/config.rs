@@ -3,7 +3,7 @@
 use super::defaults;
 use crate::Result;
 use crate::models::Limits;
-use crate::models::config::wrong;
+use crate::models::config::{at_path, wrong};
 use crate::nn::Activation;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
@@ -73,8 +73,14 @@ impl<'de> Deserialize<'de> for TextConfig {
     fn deserialize<D: Deserializer<'de>>(d: D) -> std::result::Result<Self, D::Error> {
         use serde::de::Error;
         let mut given = Value::deserialize(d)?;
-        let Some(fields) = given.as_object_mut() else { return Err(D::Error::custom("expected an object")) };
-        let kind = fields.get("model_type").and_then(Value::as_str).unwrap_or("llama").to_owned();
+        let Some(fields) = given.as_object_mut() else {
+            return Err(D::Error::custom(format!("found {given}, expected an object")));
+        };
+        let kind = match fields.get("model_type") {
+            None | Some(Value::Null) => "llama".to_owned(),
+            Some(Value::String(kind)) => kind.clone(),
+            Some(other) => return Err(D::Error::custom(format!("model_type is {other}, expected a name"))),
+        };
         let base = defaults::of(&kind).ok_or_else(|| {
             D::Error::custom(format!("unknown language model {kind:?}, known are {}", defaults::KNOWN.join(", ")))
         })?;
@@ -85,7 +91,11 @@ impl<'de> Deserialize<'de> for TextConfig {
                 fields.insert(name.clone(), value.clone());
             }
         }
-        TextConfig::deserialize(given).map_err(D::Error::custom)
+        let mut track = serde_path_to_error::Track::new();
+        let inner = serde_path_to_error::Deserializer::new(given, &mut track);
+        TextConfig::deserialize(inner).map_err(|e| {
+            D::Error::custom(at_path(&serde_path_to_error::Error::new(track.path(), e)))
+        })
     }
 }
 
@@ -199,6 +209,16 @@ impl TextConfig {
         ] {
             if let Some(cap) = cap {
                 return Err(wrong(S, format!("{name} is {cap}: soft caps of logits are not supported")));
+            }
+        }
+        if let Some(types) = &self.layer_types {
+            let known = ["full_attention", "sliding_attention"];
+            if let Some(other) = types.iter().find(|t| !known.contains(&t.as_str())) {
+                return Err(wrong(S, format!("layer_types has {other:?}, expected {}", known.join(" or "))));
+            }
+            if types.len() != self.num_hidden_layers {
+                let (n, layers) = (types.len(), self.num_hidden_layers);
+                return Err(wrong(S, format!("layer_types has {n} entries, num_hidden_layers is {layers}")));
             }
         }
         (0..self.num_hidden_layers).try_for_each(|i| super::rope::of_layer(self, i).map(|_| ()))

@@ -14,35 +14,56 @@ const S: &str = "text_config";
 /// [`ErrorKind::Config`](crate::ErrorKind::Config) for a scaling that is not known, or sections that do not fit the head.
 pub(super) fn of_layer(c: &TextConfig, i: usize) -> Result<Rope> {
     let kind = if c.window(i).is_some() { "sliding_attention" } else { "full_attention" };
+    for (name, found) in [("rope_scaling", &c.rope_scaling), ("rope_parameters", &c.rope_parameters)] {
+        if let Some(found) = found.as_ref().filter(|v| !v.is_null() && !v.is_object()) {
+            return Err(wrong(S, format!("{name} is {found}, expected an object")));
+        }
+    }
     let nested = c.rope_parameters.as_ref().and_then(|p| p.get(kind)).filter(|p| p.is_object());
     let parameters = nested.or(c.rope_parameters.as_ref());
     // Old files of Gemma 3: sliding layers have a base of their own and no scaling.
     let local = c.rope_local_base_freq.filter(|_| c.four_norms() && c.window(i).is_some() && nested.is_none());
-    let theta = parameters.and_then(|p| p.get("rope_theta")).and_then(Value::as_f64);
+    let theta = match parameters.and_then(|p| p.get("rope_theta")).filter(|v| !v.is_null()) {
+        None => None,
+        Some(found) => {
+            let number = found.as_f64();
+            Some(number.ok_or_else(|| wrong(S, format!("rope_parameters.rope_theta is {found}, expected a number")))?)
+        }
+    };
     let theta = local.or(theta).or(c.rope_theta).unwrap_or(10_000.0);
-    crate::models::Limits::positive(S, "rope_theta", theta)?;
+    let named = if local.is_some() { "rope_local_base_freq" } else { "rope_theta" };
+    crate::models::Limits::positive(S, named, theta)?;
     let rope = Rope::new(c.head_dim(), theta);
     let scaling = if local.is_some() { None } else { c.rope_scaling.as_ref().or(parameters) };
-    let Some(scaling) = scaling.filter(|s| !s.is_null()) else { return sectioned(c, rope, &Value::Null) };
+    let scaling = scaling.unwrap_or(&Value::Null);
     let number = |name: &str| -> Result<f64> {
         let found = scaling.get(name).and_then(Value::as_f64).filter(|v| v.is_finite() && *v > 0.0);
         found.ok_or_else(|| wrong(S, format!("rope_scaling.{name} is missing or no positive number")))
     };
-    let name = ["rope_type", "type"].into_iter().find_map(|key| scaling.get(key)?.as_str()).unwrap_or("default");
+    let name = match ["rope_type", "type"].into_iter().find_map(|key| scaling.get(key).filter(|v| !v.is_null())) {
+        None => "default",
+        Some(Value::String(name)) => name,
+        Some(other) => return Err(wrong(S, format!("rope_scaling.rope_type is {other}, expected a name"))),
+    };
     let rope = match name {
         "default" | "mrope" => rope,
         "linear" => rope.linear(number("factor")?),
-        "llama3" => rope.llama3(
-            number("factor")?,
-            number("low_freq_factor")?,
-            number("high_freq_factor")?,
-            number("original_max_position_embeddings")?,
-        ),
+        "llama3" => {
+            let (low, high) = (number("low_freq_factor")?, number("high_freq_factor")?);
+            if low >= high {
+                return Err(wrong(S, format!("low_freq_factor {low} is not below high_freq_factor {high}")));
+            }
+            rope.llama3(number("factor")?, low, high, number("original_max_position_embeddings")?)
+        }
         other => {
             let known = "default, mrope, linear and llama3 are";
             return Err(wrong(S, format!("rope scaling {other:?} is not supported, {known}")));
         }
     };
+    // Tiny bases and factors make angles that are not finite, and with them every value.
+    if !rope.is_finite(c.max_position_embeddings) {
+        return Err(wrong(S, format!("rope_theta {theta} and rope_scaling {scaling} give angles that are not finite")));
+    }
     sectioned(c, rope, scaling)
 }
 

@@ -1,6 +1,6 @@
 //! Where templates stand in a model's folder.
 
-use crate::weights::mapping::read_small;
+use crate::weights::mapping::{is_there, read_small};
 use crate::{Error, ErrorKind, Result};
 use serde_json::Value;
 use std::path::Path;
@@ -12,19 +12,22 @@ const MAX_FILE: u64 = 16 << 20;
 /// The text of the folder's template.
 pub(super) fn find(dir: &Path) -> Result<Option<String>> {
     let jinja = dir.join("chat_template.jinja");
-    if jinja.exists() {
+    if is_there(&jinja) {
         let bytes = read_small(OP, &jinja, MAX_FILE)?;
         return String::from_utf8(bytes).map(Some).map_err(|_| not(&jinja, "UTF-8"));
     }
     for name in ["chat_template.json", "tokenizer_config.json", "processor_config.json"] {
         let path = dir.join(name);
-        if !path.exists() {
+        if !is_there(&path) {
             continue;
         }
         let bytes = read_small(OP, &path, MAX_FILE)?;
         let value: Value = serde_json::from_slice(&bytes).map_err(|e| not(&path, &format!("JSON: {e}")))?;
-        if let Some(text) = pick(&value["chat_template"]) {
-            return Ok(Some(text));
+        let found = &value["chat_template"];
+        match pick(found) {
+            Some(text) => return Ok(Some(text)),
+            None if found.is_null() => {}
+            None => return Err(not(&path, "a file whose chat_template is a text, or texts by name")),
         }
     }
     Ok(None)

@@ -4,6 +4,10 @@ use super::huffman::Huffman;
 
 /// Most bytes of coefficients of a picture.
 const MAX_COEFFICIENTS: usize = 1 << 30;
+/// How often the scans of a large picture may go over all its blocks: encoders' own scripts do so five to seven times.
+const MAX_PASSES: usize = 24;
+/// Blocks that the scans of any picture may go over.
+const FREE_BLOCKS: usize = 1 << 23;
 
 /// Tables and settings that hold until they are replaced.
 #[derive(Debug, Default)]
@@ -135,6 +139,8 @@ pub(super) struct Frame {
     pub(super) h_max: usize,
     pub(super) v_max: usize,
     pub(super) components: Vec<Component>,
+    /// Blocks that scans went over so far.
+    read: usize,
 }
 
 impl Frame {
@@ -178,12 +184,28 @@ impl Frame {
             (c.width, c.height) = ((width * c.h).div_ceil(h_max), (height * c.v).div_ceil(v_max));
             (c.columns, c.rows) = (units_x * c.h, units_y * c.v);
         }
-        Ok(Frame { progressive: marker == 0xc2, width, height, h_max, v_max, components })
+        Ok(Frame { progressive: marker == 0xc2, width, height, h_max, v_max, components, read: 0 })
+    }
+
+    fn blocks(&self) -> usize {
+        self.components.iter().map(|c| c.columns * c.rows).sum()
+    }
+
+    /// Counts the blocks of a scan, which need next to no bytes of the file: many scans of a large picture would be hours
+    /// of work.
+    pub(super) fn count(&mut self, blocks: usize) -> Result<(), String> {
+        self.read = self.read.saturating_add(blocks);
+        let most = FREE_BLOCKS.max(MAX_PASSES * self.blocks());
+        if self.read <= most {
+            return Ok(());
+        }
+        let (w, h) = (self.width, self.height);
+        Err(format!("a JPEG of {w} x {h} pixels whose scans go over more than {most} blocks, made to waste time"))
     }
 
     /// Makes room for the coefficients.
     pub(super) fn with_room(mut self) -> Result<Self, String> {
-        let blocks: usize = self.components.iter().map(|c| c.columns * c.rows).sum();
+        let blocks = self.blocks();
         if blocks * size_of::<[i16; 64]>() > MAX_COEFFICIENTS {
             let (w, h) = (self.width, self.height);
             return Err(format!("{w} x {h} pixels in {blocks} blocks take more than {MAX_COEFFICIENTS} bytes"));

@@ -9,18 +9,8 @@ mod idct;
 mod scan;
 mod upsample;
 
+use super::decode::Decoded;
 use frame::Frame;
-
-/// A decoded picture.
-#[derive(Debug)]
-pub(super) struct Jpeg {
-    pub(super) width: usize,
-    pub(super) height: usize,
-    /// Rows from the top, three bytes per pixel.
-    pub(super) rgb: Vec<u8>,
-    /// The EXIF block, if there is one.
-    pub(super) exif: Option<Vec<u8>>,
-}
 
 /// Most scans of a progressive file: an encoder makes about ten, a file made to waste time thousands.
 const MAX_SCANS: usize = 500;
@@ -30,6 +20,29 @@ pub(super) fn is_jpeg(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0xff, 0xd8, 0xff])
 }
 
+/// Width and height, from the frame's header.
+///
+/// # Errors
+/// What is wrong with the file up to there, in words.
+pub(super) fn dimensions(bytes: &[u8]) -> Result<(u64, u64), String> {
+    let mut at = 2;
+    loop {
+        let (marker, segment, next) = frame::segment(bytes, at)?;
+        at = next;
+        match marker {
+            0xc0..=0xc2 => return Frame::parse(marker, segment).map(|f| (f.width as u64, f.height as u64)),
+            0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => return Err(unsupported(marker)),
+            0xd9 | 0xda => return Err("a JPEG without a frame".to_owned()),
+            _ => {}
+        }
+    }
+}
+
+fn unsupported(marker: u8) -> String {
+    let kind = if marker >= 0xc9 { "arithmetic codes" } else { "a lossless or hierarchical frame" };
+    format!("a JPEG with {kind}, which is not supported")
+}
+
 /// Decodes a whole file. `allowed` judges width and height before anything of their size is allocated.
 ///
 /// # Errors
@@ -37,7 +50,7 @@ pub(super) fn is_jpeg(bytes: &[u8]) -> bool {
 pub(super) fn decode<E: From<String>>(
     bytes: &[u8],
     allowed: impl FnOnce(usize, usize) -> Result<(), E>,
-) -> Result<Jpeg, E> {
+) -> Result<Decoded, E> {
     let mut at = 2;
     let mut state = frame::Tables::default();
     let mut frame: Option<Frame> = None;
@@ -61,17 +74,14 @@ pub(super) fn decode<E: From<String>>(
                 }
                 frame = Some(new.with_room()?);
             }
-            0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => {
-                let kind = if marker >= 0xc9 { "arithmetic codes" } else { "a lossless or hierarchical frame" };
-                return Err(format!("a JPEG with {kind}, which is not supported").into());
-            }
+            0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => return Err(unsupported(marker).into()),
             0xda => {
                 let Some(frame) = frame.as_mut() else {
                     return Err("a JPEG whose scan has no frame".to_owned().into());
                 };
                 scans += 1;
                 if scans > MAX_SCANS {
-                    return Err(format!("a JPEG of more than {MAX_SCANS} scans").into());
+                    return Err(format!("a JPEG of more than {MAX_SCANS} scans, made to waste time").into());
                 }
                 at = scan::decode(frame, &state, segment, bytes, at)?;
             }
@@ -82,5 +92,5 @@ pub(super) fn decode<E: From<String>>(
     let Some(frame) = frame.filter(|_| scans > 0) else { return Err("a JPEG without a picture".to_owned().into()) };
     let planes = upsample::planes(&frame, &state)?;
     let rgb = colour::to_rgb(&frame, &state, planes)?;
-    Ok(Jpeg { width: frame.width, height: frame.height, rgb, exif: state.exif })
+    Ok(Decoded { width: frame.width, height: frame.height, rgb, exif: state.exif })
 }

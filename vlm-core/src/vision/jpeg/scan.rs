@@ -77,8 +77,10 @@ pub(super) fn decode(
     };
     if let [part] = found.as_slice() {
         // One component alone: only blocks that hold samples of the picture.
-        let c = &mut frame.components[part.component];
+        let c = &frame.components[part.component];
         let (columns, rows) = (c.width.div_ceil(8), c.height.div_ceil(8));
+        frame.count(columns * rows)?;
+        let c = &mut frame.components[part.component];
         for block in 0..columns * rows {
             unit(&mut run);
             let place = block / columns * c.columns + block % columns;
@@ -88,6 +90,7 @@ pub(super) fn decode(
     }
     let first = &frame.components[0];
     let (units, per_row) = (first.columns / first.h * (first.rows / first.v), first.columns / first.h);
+    frame.count(found.iter().map(|part| &frame.components[part.component]).map(|c| c.columns * c.rows).sum())?;
     for i in 0..units {
         unit(&mut run);
         for (slot, part) in found.iter().enumerate() {
