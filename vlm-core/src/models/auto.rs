@@ -118,14 +118,11 @@ fn vlm(
 /// [`ErrorKind::Config`] naming the field that does not fit.
 pub fn parse<C: serde::de::DeserializeOwned>(config: &Value) -> Result<C> {
     // A section that is null is one that is not there, as in transformers.
-    let null = |name: &&str| config.get(*name).is_some_and(Value::is_null);
-    let without = ["vision_config", "text_config"].iter().any(|s| null(s)).then(|| {
-        let fields = config.as_object().into_iter().flatten();
-        fields
-            .filter(|(name, v)| !name.ends_with("_config") || !v.is_null())
-            .map(|(n, v)| (n.clone(), v.clone()))
-            .collect()
-    });
+    let is_null_section = |(name, value): &(&String, &Value)| name.ends_with("_config") && value.is_null();
+    let fields = || config.as_object().into_iter().flatten();
+    let without: Option<Value> = fields()
+        .any(|f| is_null_section(&f))
+        .then(|| fields().filter(|f| !is_null_section(f)).map(|(name, value)| (name.clone(), value.clone())).collect());
     let config = without.as_ref().unwrap_or(config);
     serde_path_to_error::deserialize(config).map_err(|e| {
         let error = Error::new(ErrorKind::Config, "config.json", at_path(&e));

@@ -60,12 +60,12 @@ impl Picture {
     /// # Errors
     /// [`ErrorKind::Image`] for another format, which is named, or a header that is damaged or cut off.
     pub fn dimensions(bytes: &[u8]) -> Result<(u64, u64)> {
-        Ok(match Format::of(bytes)? {
+        let found = match Format::of(bytes)? {
             Format::Jpeg => jpeg::dimensions(bytes),
             Format::Png => png::dimensions(bytes),
             Format::WebP => webp::dimensions(bytes),
-        }
-        .map_err(bad)?)
+        };
+        found.map_err(bad)
     }
 }
 

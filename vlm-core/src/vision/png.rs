@@ -10,6 +10,8 @@ const MAX_MEMORY: usize = 1 << 30;
 /// Most bytes of what the decoder holds besides: rows and tables. Texts and colour profiles, which may unpack to anything,
 /// are stepped over.
 const MAX_EXTRAS: usize = 64 << 20;
+/// How many times its size a compressed stream can become: 258 bytes for two bits.
+const MOST_PACKED: u64 = 1032;
 
 pub(super) fn is_png(bytes: &[u8]) -> bool {
     bytes.starts_with(SIGNATURE)
@@ -43,6 +45,10 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, String> {
     decoder.set_transformations(Transformations::EXPAND);
     let mut reader = decoder.read_info().map_err(failed)?;
     let (width, height) = (reader.info().width as usize, reader.info().height as usize);
+    let least = (width as u64).saturating_mul(height as u64).saturating_mul(reader.info().bits_per_pixel() as u64) / 8;
+    if least / MOST_PACKED > bytes.len() as u64 {
+        return Err(format!("a PNG that is cut off: {} bytes are too few for {width} x {height} pixels", bytes.len()));
+    }
     let size = reader.output_buffer_size().filter(|n| *n <= MAX_MEMORY);
     let size = size.ok_or_else(|| format!("{width} x {height} pixels take more than {MAX_MEMORY} bytes"))?;
     let mut data = vec![0; size];

@@ -257,7 +257,7 @@ fn numbers_lines_encodings_and_ids_that_do_not_fit_are_named() {
             &["no UTF-8, perhaps UTF-16 without its mark", "save the file as UTF-8"],
         ),
         bad(
-            file("K14", "half a pair of UTF-16", b"\xff\xfe\x00\xd8".to_vec()),
+            file("K14", "half a pair of UTF-16", b"\xff\xfe\x00\xd8"),
             &["begins as UTF-16 but is not", "save the file as UTF-8"],
         ),
         bad(

@@ -58,7 +58,7 @@ fn what_is_no_readable_file_is_named_and_never_waited_for() {
         }));
         let closed = |path: &Path| {
             std::fs::write(path, "{}").unwrap();
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0)).unwrap();
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o0)).unwrap();
         };
         // The superuser may read everything, so there is nothing to see for it.
         let probe = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
 //! J17: `preprocessor_config.json`.
 
-use crate::catalogue::Row;
+use crate::catalogue::{MIB, Row};
 use crate::folder::{judge, on, prepare};
 use serde_json::{Value, json};
 use vlm_core::ErrorKind;
@@ -170,7 +170,8 @@ fn sizes_that_cannot_be_are_named() {
     ] {
         let set = move |f: &crate::folder::Folder| changes.iter().for_each(|(at, new)| f.set(FILE, at, json!(new)));
         let what = format!("{changes:?}");
-        rows.push(on("J17", family, &what, set, prepare).map(|r| r.fails(ErrorKind::Image, parts)));
+        // A picture is resized before its tiles and numbers are counted.
+        rows.push(on("J17", family, &what, set, prepare).map(|r| r.fails(ErrorKind::Image, parts).memory(128 * MIB)));
     }
     judge(rows);
 }

@@ -203,9 +203,14 @@ impl Frame {
         Err(format!("a JPEG of {w} x {h} pixels whose scans go over more than {most} blocks, made to waste time"))
     }
 
-    /// Makes room for the coefficients.
-    pub(super) fn with_room(mut self) -> Result<Self, String> {
+    /// Makes room for the coefficients of a file of `bytes` bytes. Every block has a mean of at least one bit, so that small
+    /// files get little room, whatever their header claims.
+    pub(super) fn with_room(mut self, bytes: usize) -> Result<Self, String> {
         let blocks = self.blocks();
+        if blocks / 8 > bytes {
+            let (w, h) = (self.width, self.height);
+            return Err(format!("a JPEG that is cut off: {bytes} bytes are too few for {w} x {h} pixels"));
+        }
         if blocks * size_of::<[i16; 64]>() > MAX_COEFFICIENTS {
             let (w, h) = (self.width, self.height);
             return Err(format!("{w} x {h} pixels in {blocks} blocks take more than {MAX_COEFFICIENTS} bytes"));

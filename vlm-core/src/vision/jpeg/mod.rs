@@ -72,7 +72,7 @@ pub(super) fn decode<E: From<String>>(
                 if let Some(allowed) = allowed.take() {
                     allowed(new.width, new.height)?;
                 }
-                frame = Some(new.with_room()?);
+                frame = Some(new.with_room(bytes.len())?);
             }
             0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => return Err(unsupported(marker).into()),
             0xda => {
