@@ -25,7 +25,7 @@ mod traits;
 
 pub use batch::VlmBatch;
 pub use config::Limits;
-pub use folder::{load, load_auto, load_dual_encoder, read_config, save};
+pub use folder::{load, load_auto, load_dual_encoder, read_config, save, save_as};
 pub use image_text::{Features, ImageTextModel};
 pub use images::Images;
 pub use source::TensorMap;

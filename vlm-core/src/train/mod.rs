@@ -5,6 +5,8 @@
 //! TensorBoard event files and loss plots.
 
 pub mod checkpoint;
+mod evaluation;
+mod logs;
 pub mod optim;
 mod options;
 pub mod report;
