@@ -6,3 +6,4 @@ pub mod folder;
 pub mod model;
 pub mod program;
 pub mod prompt;
+pub mod run_config;

@@ -90,6 +90,11 @@ impl Dataset {
         &self.samples
     }
 
+    /// The rows, to be put together with others.
+    pub fn into_samples(self) -> Vec<Sample> {
+        self.samples
+    }
+
     /// Number of rows, at least 1.
     #[allow(clippy::len_without_is_empty, reason = "a dataset is never empty")]
     pub fn len(&self) -> usize {

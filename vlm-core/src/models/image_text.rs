@@ -150,4 +150,8 @@ impl<M: ImageTextModel> VisionLanguageModel for M {
     fn image_token_id(&self) -> i64 {
         self.placeholder()
     }
+
+    fn set_gradient_checkpointing(&self, on: bool) {
+        self.language_model().set_gradient_checkpointing(on);
+    }
 }

@@ -40,7 +40,7 @@ pub(crate) fn encode(dir: &Path, picture: &Picture) -> Result<Encoded> {
     let processor = Processor::load(dir)?;
     let content = serde_json::json!([{"type": "image"}, {"type": "text", "text": "What is it?"}]);
     let text = processor.render(&serde_json::json!([{"role": "user", "content": content}]), true)?;
-    let row = Row { text, pictures: vec![picture.clone()], suffix: None };
+    let row = Row { text, pictures: vec![picture.clone()], ..Row::default() };
     processor.encode(&[row], PaddingSide::Right)
 }
 
