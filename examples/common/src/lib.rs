@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod digits;
 pub mod folder;
+pub mod hub;
 pub mod model;
 pub mod program;
 pub mod prompt;

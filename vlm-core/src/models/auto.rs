@@ -121,7 +121,10 @@ pub fn parse<C: serde::de::DeserializeOwned>(config: &Value) -> Result<C> {
     let null = |name: &&str| config.get(*name).is_some_and(Value::is_null);
     let without = ["vision_config", "text_config"].iter().any(|s| null(s)).then(|| {
         let fields = config.as_object().into_iter().flatten();
-        fields.filter(|(name, v)| !name.ends_with("_config") || !v.is_null()).map(|(n, v)| (n.clone(), v.clone())).collect()
+        fields
+            .filter(|(name, v)| !name.ends_with("_config") || !v.is_null())
+            .map(|(n, v)| (n.clone(), v.clone()))
+            .collect()
     });
     let config = without.as_ref().unwrap_or(config);
     serde_path_to_error::deserialize(config).map_err(|e| {

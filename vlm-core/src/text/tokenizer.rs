@@ -185,7 +185,9 @@ fn check_ids(bytes: &[u8], inner: &tokenizers::Tokenizer) -> Result<()> {
         match inner.token_to_id(content) {
             Some(found) if u64::from(found) == *id => {}
             Some(found) => {
-                return bad(format!("the added token {content:?} has id {id}, but its place among the others is {found}"));
+                return bad(format!(
+                    "the added token {content:?} has id {id}, but its place among the others is {found}"
+                ));
             }
             None => return bad(format!("the added token {content:?} with id {id} is not in the vocabulary")),
         }

@@ -20,7 +20,8 @@ pub(super) fn is_png(bytes: &[u8]) -> bool {
 /// # Errors
 /// What is wrong with the file, in words.
 pub(super) fn dimensions(bytes: &[u8]) -> Result<(u64, u64), String> {
-    let header = bytes.get(SIGNATURE.len()..SIGNATURE.len() + 16).ok_or("a PNG that is cut off inside of its header")?;
+    let header =
+        bytes.get(SIGNATURE.len()..SIGNATURE.len() + 16).ok_or("a PNG that is cut off inside of its header")?;
     let (start, sides) = header.split_at(8);
     if start != b"\0\0\0\x0dIHDR" {
         return Err("a PNG that does not begin with its header (IHDR)".to_owned());
@@ -47,7 +48,10 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, String> {
     let mut data = vec![0; size];
     let found = reader.next_frame(&mut data).map_err(failed)?;
     if (found.width as usize, found.height as usize) != (width, height) {
-        return Err(format!("a PNG whose first frame has {} x {} pixels of {width} x {height}", found.width, found.height));
+        return Err(format!(
+            "a PNG whose first frame has {} x {} pixels of {width} x {height}",
+            found.width, found.height
+        ));
     }
     let rgb = to_rgb(data, found.color_type, found.bit_depth)?;
     Ok(Decoded { width, height, rgb, exif: exif(bytes).map(<[u8]>::to_vec) })

@@ -151,7 +151,8 @@ pub(super) fn room(op: &'static str, i: usize, held: usize, sizes: &[usize]) -> 
         return Ok(());
     }
     let message = format!("{} pictures become {all} numbers, more than {MAX_VALUES}", i + 1);
-    Err(Error::new(ErrorKind::Image, op, message).hint("give fewer pictures at once, or let the processor make smaller ones"))
+    Err(Error::new(ErrorKind::Image, op, message)
+        .hint("give fewer pictures at once, or let the processor make smaller ones"))
 }
 
 /// The number of each byte value in each channel: rescaled in `f64`, normalised in `f32`, as the processors do.

@@ -32,8 +32,9 @@ pub(super) fn dimensions(bytes: &[u8]) -> Result<(u64, u64), String> {
 fn layout(bytes: &[u8]) -> Result<Layout<'_>, String> {
     let claimed = number(bytes, 4, 4).unwrap_or(0).saturating_add(8);
     let whole = usize::try_from(claimed).ok().and_then(|n| bytes.get(..n));
-    let whole = whole
-        .ok_or_else(|| format!("a WebP that is cut off: it claims {claimed} bytes, of which {} are there", bytes.len()))?;
+    let whole = whole.ok_or_else(|| {
+        format!("a WebP that is cut off: it claims {claimed} bytes, of which {} are there", bytes.len())
+    })?;
     let (mut canvas, mut picture, mut exif) = (None, None, None);
     for part in Parts(whole.get(12..).unwrap_or_default()) {
         let Part { kind, content } = part?;
@@ -146,7 +147,8 @@ impl<'b> Iterator for Parts<'b> {
         let Some(content) = rest.get(..length) else {
             self.0 = &[];
             let name = String::from_utf8_lossy(kind).trim_end().to_owned();
-            let message = format!("a WebP whose part {name:?} claims {length} bytes, of which {} are there", rest.len());
+            let message =
+                format!("a WebP whose part {name:?} claims {length} bytes, of which {} are there", rest.len());
             return Some(Err(message));
         };
         self.0 = rest.get(length + length % 2..).unwrap_or_default();

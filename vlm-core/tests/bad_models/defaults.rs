@@ -94,9 +94,17 @@ fn theirs() -> Vec<(&'static str, Value, Value)> {
                 "num_attention_heads": 8, "projection_dim": 512, "vocab_size": 49408, "max_position_embeddings": 77,
             }),
         ),
-        ("siglip", siglip("siglip_vision_model"), with(base("siglip_text_model"), json!({"vocab_size": 32000, "max_position_embeddings": 64}))),
+        (
+            "siglip",
+            siglip("siglip_vision_model"),
+            with(base("siglip_text_model"), json!({"vocab_size": 32000, "max_position_embeddings": 64})),
+        ),
         // The table of positions of SigLIP 2 has 256 entries where the file does not say.
-        ("siglip2", json!({"hidden_size": 768, "intermediate_size": 3072, "patch_size": 16}), json!({"hidden_size": 768, "vocab_size": 32000})),
+        (
+            "siglip2",
+            json!({"hidden_size": 768, "intermediate_size": 3072, "patch_size": 16}),
+            json!({"hidden_size": 768, "vocab_size": 32000}),
+        ),
     ]
 }
 
@@ -120,12 +128,17 @@ fn ours(config: &Value) -> Value {
 fn a_section_that_is_not_there_is_the_default_of_transformers() {
     let mut wrong = Vec::new();
     for (family, vision, text) in theirs() {
-        for config in [json!({"model_type": family}), json!({"model_type": family, "vision_config": null, "text_config": null})] {
+        for config in
+            [json!({"model_type": family}), json!({"model_type": family, "vision_config": null, "text_config": null})]
+        {
             let found = ours(&config);
             for (section, wanted) in [("vision_config", &vision), ("text_config", &text)] {
                 for (field, wanted) in wanted.as_object().unwrap() {
                     if found[section][field] != *wanted {
-                        wrong.push(format!("J10 {family}: {section}.{field} is {}, theirs {wanted}", found[section][field]));
+                        wrong.push(format!(
+                            "J10 {family}: {section}.{field} is {}, theirs {wanted}",
+                            found[section][field]
+                        ));
                     }
                 }
             }
@@ -137,7 +150,10 @@ fn a_section_that_is_not_there_is_the_default_of_transformers() {
         ("qwen3_vl", [1152, 27, 16, 16], [4096, 32, 32, 151_936]),
     ] {
         let c = QwenVlConfig::from_json(&json!({"model_type": family})).unwrap();
-        let found = ([c.vision.width, c.vision.depth, c.vision.num_heads, c.vision.patch_size], [c.text.hidden_size, c.text.num_hidden_layers, c.text.num_attention_heads, c.text.vocab_size]);
+        let found = (
+            [c.vision.width, c.vision.depth, c.vision.num_heads, c.vision.patch_size],
+            [c.text.hidden_size, c.text.num_hidden_layers, c.text.num_attention_heads, c.text.vocab_size],
+        );
         if found != (vision, text) {
             wrong.push(format!("J10 {family}: {found:?}, theirs {:?}", (vision, text)));
         }
@@ -148,26 +164,54 @@ fn a_section_that_is_not_there_is_the_default_of_transformers() {
 #[test]
 fn sections_and_weights_that_do_not_fit_are_shown_tensor_by_tensor() {
     let mut rows = Vec::new();
-    for family in ["llava", "llava_next", "paligemma", "gemma3", "smolvlm", "internvl", "qwen2_5_vl", "qwen3_vl", "clip", "siglip", "siglip2"] {
+    for family in [
+        "llava",
+        "llava_next",
+        "paligemma",
+        "gemma3",
+        "smolvlm",
+        "internvl",
+        "qwen2_5_vl",
+        "qwen3_vl",
+        "clip",
+        "siglip",
+        "siglip2",
+    ] {
         let without = |f: &crate::folder::Folder| {
             f.edit("config.json", |c| drop(c.as_object_mut().unwrap().shift_remove("vision_config")));
         };
-        rows.push(
-            on("J10", family, "no vision_config", without, crate::folder::load).map(|r| {
-                // Of Qwen3-VL and SigLIP 2, whose defaults are checked against each other, the configuration itself.
-                r.fails(ErrorKind::Format, &["config.json and the weights do not fit", "tensors have another shape", "expected [", "found [", "same place"])
-            }),
-        );
+        rows.push(on("J10", family, "no vision_config", without, crate::folder::load).map(|r| {
+            // Of Qwen3-VL and SigLIP 2, whose defaults are checked against each other, the configuration itself.
+            r.fails(
+                ErrorKind::Format,
+                &[
+                    "config.json and the weights do not fit",
+                    "tensors have another shape",
+                    "expected [",
+                    "found [",
+                    "same place",
+                ],
+            )
+        }));
     }
     for (family, at, embedding) in [
-        ("llava", "text_config/vocab_size", "language_model.model.embed_tokens.weight (expected [500, 64], found [416, 64])"),
+        (
+            "llava",
+            "text_config/vocab_size",
+            "language_model.model.embed_tokens.weight (expected [500, 64], found [416, 64])",
+        ),
         ("qwen2_5_vl", "vocab_size", "model.embed_tokens.weight (expected [500, 64], found [352, 64])"),
         ("smolvlm", "text_config/vocab_size", "embed_tokens.weight (expected [500, 64], found [368, 64])"),
-        ("clip", "text_config/vocab_size", "text_model.embeddings.token_embedding.weight (expected [500, 48], found [553, 48])"),
+        (
+            "clip",
+            "text_config/vocab_size",
+            "text_model.embeddings.token_embedding.weight (expected [500, 48], found [553, 48])",
+        ),
     ] {
         rows.push(
-            on("J7", family, "a vocabulary of 500", move |f| f.set("config.json", at, json!(500)), everything)
-                .map(|r| r.fails(ErrorKind::Format, &["config.json and the weights do not fit", embedding, "folder: "])),
+            on("J7", family, "a vocabulary of 500", move |f| f.set("config.json", at, json!(500)), everything).map(
+                |r| r.fails(ErrorKind::Format, &["config.json and the weights do not fit", embedding, "folder: "]),
+            ),
         );
     }
     judge(rows);
@@ -181,15 +225,43 @@ fn sides_that_are_no_multiple_of_the_patch_lose_their_rest_where_the_reference_d
         f.set("preprocessor_config.json", "size", json!({"shortest_edge": side}));
     };
     judge(vec![
-        on("J12", "llava", "30 pixels in patches of 7", move |f| side(f, 30), everything).map(|r| r.works(&["finite ["])),
-        on("J12", "clip", "35 pixels in patches of 8", move |f| side(f, 35), everything).map(|r| r.works(&["finite ["])),
-        on("J12", "llava", "30 pixels, prepared with 28", |f| f.set("config.json", "vision_config/image_size", json!(30)), everything)
-            .map(|r| r.fails(ErrorKind::Shape, &["expected pictures of [n, 3, 30, 30], found [1, 3, 28, 28]", "processor"])),
-        on("J12", "llava", "a patch larger than the picture", |f| f.set("config.json", "vision_config/patch_size", json!(29)), everything)
-            .map(|r| r.fails(ErrorKind::Config, &["image_size 28 is no multiple of patch_size 29"])),
-        on("J12", "internvl", "30 pixels in patches of 7", |f| f.set("config.json", "vision_config/image_size", json!([30, 30])), everything)
-            .map(|r| r.fails(ErrorKind::Config, &["image_size 30 is no multiple of patch_size 7"])),
-        on("J12", "gemma3", "36 pixels in patches of 8", |f| f.set("config.json", "vision_config/image_size", json!(45)), everything)
-            .map(|r| r.fails(ErrorKind::Config, &["the patches along a side 5 is no multiple of"])),
+        on("J12", "llava", "30 pixels in patches of 7", move |f| side(f, 30), everything)
+            .map(|r| r.works(&["finite ["])),
+        on("J12", "clip", "35 pixels in patches of 8", move |f| side(f, 35), everything)
+            .map(|r| r.works(&["finite ["])),
+        on(
+            "J12",
+            "llava",
+            "30 pixels, prepared with 28",
+            |f| f.set("config.json", "vision_config/image_size", json!(30)),
+            everything,
+        )
+        .map(|r| {
+            r.fails(ErrorKind::Shape, &["expected pictures of [n, 3, 30, 30], found [1, 3, 28, 28]", "processor"])
+        }),
+        on(
+            "J12",
+            "llava",
+            "a patch larger than the picture",
+            |f| f.set("config.json", "vision_config/patch_size", json!(29)),
+            everything,
+        )
+        .map(|r| r.fails(ErrorKind::Config, &["image_size 28 is no multiple of patch_size 29"])),
+        on(
+            "J12",
+            "internvl",
+            "30 pixels in patches of 7",
+            |f| f.set("config.json", "vision_config/image_size", json!([30, 30])),
+            everything,
+        )
+        .map(|r| r.fails(ErrorKind::Config, &["image_size 30 is no multiple of patch_size 7"])),
+        on(
+            "J12",
+            "gemma3",
+            "36 pixels in patches of 8",
+            |f| f.set("config.json", "vision_config/image_size", json!(45)),
+            everything,
+        )
+        .map(|r| r.fails(ErrorKind::Config, &["the patches along a side 5 is no multiple of"])),
     ]);
 }

@@ -31,15 +31,21 @@ fn each(number: &'static str, what: &str, change: fn(&Path), then: impl Fn(Row) 
 
 #[test]
 fn what_is_no_readable_file_is_named_and_never_waited_for() {
-    let mut rows = each("J29", "a directory", |path| std::fs::create_dir(path).unwrap(), |r| {
-        r.fails(ErrorKind::Io, &["is a directory, expected a regular file"])
-    });
+    let mut rows = each(
+        "J29",
+        "a directory",
+        |path| std::fs::create_dir(path).unwrap(),
+        |r| r.fails(ErrorKind::Io, &["is a directory, expected a regular file"]),
+    );
     #[cfg(unix)]
     {
         use std::os::unix::fs::{PermissionsExt, symlink};
-        rows.extend(each("J29", "a broken link", |path| symlink("gone", path).unwrap(), |r| {
-            r.fails(ErrorKind::Io, &["No such file", "link to: gone", "fetch the file again"])
-        }));
+        rows.extend(each(
+            "J29",
+            "a broken link",
+            |path| symlink("gone", path).unwrap(),
+            |r| r.fails(ErrorKind::Io, &["No such file", "link to: gone", "fetch the file again"]),
+        ));
         rows.extend(each(
             "J29",
             "a link to itself",
@@ -63,14 +69,26 @@ fn what_is_no_readable_file_is_named_and_never_waited_for() {
             }));
         }
         rows.push(
-            on("J29", "llava", "chat_template.jinja is a broken link", |f| symlink("gone", f.path("chat_template.jinja")).unwrap(), everything)
-                .map(|r| r.fails(ErrorKind::Io, &["chat_template.jinja", "link to: gone"])),
+            on(
+                "J29",
+                "llava",
+                "chat_template.jinja is a broken link",
+                |f| symlink("gone", f.path("chat_template.jinja")).unwrap(),
+                everything,
+            )
+            .map(|r| r.fails(ErrorKind::Io, &["chat_template.jinja", "link to: gone"])),
         );
         rows.push(
-            on("J29", "llava", "special_tokens_map.json is a pipe", move |f| {
-                f.remove("special_tokens_map.json");
-                fifo(&f.path("special_tokens_map.json"));
-            }, everything)
+            on(
+                "J29",
+                "llava",
+                "special_tokens_map.json is a pipe",
+                move |f| {
+                    f.remove("special_tokens_map.json");
+                    fifo(&f.path("special_tokens_map.json"));
+                },
+                everything,
+            )
             .map(|r| r.fails(ErrorKind::Io, &["special_tokens_map.json", "is a pipe"])),
         );
     }
@@ -86,8 +104,14 @@ fn pointers_of_git_lfs_are_told_from_what_they_point_to() {
         r.fails(ErrorKind::Format, &["a git-lfs pointer", "git lfs pull"])
     });
     rows.push(
-        on("J30", "llava", "the template is a git-lfs pointer", move |f| pointer(&f.path("chat_template.jinja")), everything)
-            .map(|r| r.fails(ErrorKind::Format, &["chat_template.jinja is a git-lfs pointer", "git lfs pull"])),
+        on(
+            "J30",
+            "llava",
+            "the template is a git-lfs pointer",
+            move |f| pointer(&f.path("chat_template.jinja")),
+            everything,
+        )
+        .map(|r| r.fails(ErrorKind::Format, &["chat_template.jinja is a git-lfs pointer", "git lfs pull"])),
     );
     judge(rows);
 }

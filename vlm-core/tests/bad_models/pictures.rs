@@ -15,7 +15,21 @@ fn value(family: &'static str, at: &'static str, new: Value, parts: &[&str]) -> 
 #[test]
 fn settings_that_make_no_sense_are_named() {
     let mut rows = Vec::new();
-    for family in ["llava", "llava_next", "llava_onevision", "paligemma", "gemma3", "smolvlm", "idefics3", "internvl", "qwen2_5_vl", "qwen3_vl", "clip", "siglip", "siglip2"] {
+    for family in [
+        "llava",
+        "llava_next",
+        "llava_onevision",
+        "paligemma",
+        "gemma3",
+        "smolvlm",
+        "idefics3",
+        "internvl",
+        "qwen2_5_vl",
+        "qwen3_vl",
+        "clip",
+        "siglip",
+        "siglip2",
+    ] {
         for (at, new, parts) in [
             ("image_mean", json!([0.5, 0.5]), &["image_mean is [0.5,0.5], expected three numbers", "file: "][..]),
             ("image_mean", json!([0.5, 0.5, "x"]), &["image_mean is ", "expected three numbers"]),
@@ -37,10 +51,16 @@ fn settings_that_make_no_sense_are_named() {
             rows.push(value(family, at, new, parts));
         }
         rows.push(
-            on("J17", family, "no preprocessor_config.json", |f| {
-                f.remove(FILE);
-                let _ = std::fs::remove_file(f.path("processor_config.json"));
-            }, prepare)
+            on(
+                "J17",
+                family,
+                "no preprocessor_config.json",
+                |f| {
+                    f.remove(FILE);
+                    let _ = std::fs::remove_file(f.path("processor_config.json"));
+                },
+                prepare,
+            )
             .map(|r| r.fails(ErrorKind::Io, &[FILE, "No such file", "check the path"])),
         );
         rows.push(
@@ -48,7 +68,8 @@ fn settings_that_make_no_sense_are_named() {
                 .map(|r| r.fails(ErrorKind::Config, &[FILE, "not JSON"])),
         );
         rows.push(
-            on("J17", family, "a list", |f| f.write(FILE, "[]"), prepare).map(|r| r.fails(ErrorKind::Config, &["[]", "expected"])),
+            on("J17", family, "a list", |f| f.write(FILE, "[]"), prepare)
+                .map(|r| r.fails(ErrorKind::Config, &["[]", "expected"])),
         );
         rows.push(
             on("J17", family, "2 MiB of spaces", |f| f.write(FILE, " ".repeat(2 << 20)), prepare)
@@ -95,10 +116,30 @@ fn sizes_that_cannot_be_are_named() {
         ("gemma3", "do_pan_and_scan", json!(true), &["do_pan_and_scan is true, expected no such field"]),
         ("internvl", "size", json!({"height": 28, "width": 30}), &["size is ", "expected equal height and width"]),
         ("internvl", "min_patches", json!(9), &["min_patches is 9, expected at most max_patches, 4"]),
-        ("qwen2_5_vl", "size", json!({"shortest_edge": 99, "longest_edge": 9}), &["at least 99 and at most 9 pixels contradict each other"]),
-        ("llava_next", "image_grid_pinpoints", json!([]), &["image_grid_pinpoints is [], expected a list of [height, width]"]),
-        ("llava_next", "image_grid_pinpoints", json!([[28, 57]]), &["image_grid_pinpoints is [28,57], expected multiples of the tile, 28"]),
-        ("llava_next", "image_grid_pinpoints", json!([[0, 28]]), &["image_grid_pinpoints is 0, expected a number of pixels"]),
+        (
+            "qwen2_5_vl",
+            "size",
+            json!({"shortest_edge": 99, "longest_edge": 9}),
+            &["at least 99 and at most 9 pixels contradict each other"],
+        ),
+        (
+            "llava_next",
+            "image_grid_pinpoints",
+            json!([]),
+            &["image_grid_pinpoints is [], expected a list of [height, width]"],
+        ),
+        (
+            "llava_next",
+            "image_grid_pinpoints",
+            json!([[28, 57]]),
+            &["image_grid_pinpoints is [28,57], expected multiples of the tile, 28"],
+        ),
+        (
+            "llava_next",
+            "image_grid_pinpoints",
+            json!([[0, 28]]),
+            &["image_grid_pinpoints is 0, expected a number of pixels"],
+        ),
         ("llava_next", "image_grid_pinpoints", json!([[2800, 2800]]), &["at most 1024 tiles of 28 pixels"]),
         ("llava_next", "image_grid_pinpoints", json!(vec![[28, 28]; 2000]), &["image_grid_pinpoints"]),
     ] {
@@ -106,9 +147,26 @@ fn sizes_that_cannot_be_are_named() {
     }
     // What only shows when a picture comes: too many tiles, too many numbers.
     for (family, changes, parts) in [
-        ("smolvlm", &[("max_image_size/longest_edge", 1), ("size/longest_edge", 4000)][..], &["tiles of 1, more than 1024", "max_image_size"][..]),
-        ("siglip2", &[("patch_size", 1024), ("max_num_patches", 65536)], &["pictures become", "numbers, more than 1073741824", "fewer pictures"]),
-        ("qwen2_5_vl", &[("patch_size", 256), ("temporal_patch_size", 256), ("size/longest_edge", 9_000_000), ("size/shortest_edge", 8_000_000)], &["picture 0 becomes", "numbers, expected at most", "lower max_pixels"]),
+        (
+            "smolvlm",
+            &[("max_image_size/longest_edge", 1), ("size/longest_edge", 4000)][..],
+            &["tiles of 1, more than 1024", "max_image_size"][..],
+        ),
+        (
+            "siglip2",
+            &[("patch_size", 1024), ("max_num_patches", 65536)],
+            &["pictures become", "numbers, more than 1073741824", "fewer pictures"],
+        ),
+        (
+            "qwen2_5_vl",
+            &[
+                ("patch_size", 256),
+                ("temporal_patch_size", 256),
+                ("size/longest_edge", 9_000_000),
+                ("size/shortest_edge", 8_000_000),
+            ],
+            &["picture 0 becomes", "numbers, expected at most", "lower max_pixels"],
+        ),
     ] {
         let set = move |f: &crate::folder::Folder| changes.iter().for_each(|(at, new)| f.set(FILE, at, json!(new)));
         let what = format!("{changes:?}");

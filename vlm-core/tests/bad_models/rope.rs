@@ -28,12 +28,27 @@ fn rotary_embeddings_that_give_no_numbers_are_refused() {
     }
     let scaled = "text_config/rope_scaling";
     for (family, at, new, part) in [
-        ("gemma3", "text_config/rope_local_base_freq", json!(0), "rope_local_base_freq is 0, expected a positive number"),
+        (
+            "gemma3",
+            "text_config/rope_local_base_freq",
+            json!(0),
+            "rope_local_base_freq is 0, expected a positive number",
+        ),
         ("llava", scaled, json!("linear"), "rope_scaling is \"linear\", expected an object"),
         ("llava", scaled, json!({"type": 3}), "rope_scaling.rope_type is 3, expected a name"),
-        ("llava", scaled, json!({"type": "yarn", "factor": 2}), "rope scaling \"yarn\" is not supported, default, mrope"),
+        (
+            "llava",
+            scaled,
+            json!({"type": "yarn", "factor": 2}),
+            "rope scaling \"yarn\" is not supported, default, mrope",
+        ),
         ("llava", scaled, json!({"type": "linear"}), "rope_scaling.factor is missing or no positive number"),
-        ("llava", scaled, json!({"type": "linear", "factor": 0}), "rope_scaling.factor is missing or no positive number"),
+        (
+            "llava",
+            scaled,
+            json!({"type": "linear", "factor": 0}),
+            "rope_scaling.factor is missing or no positive number",
+        ),
         ("llava", scaled, json!({"type": "linear", "factor": 1e-45}), "angles that are not finite"),
         (
             "llava",
@@ -41,7 +56,12 @@ fn rotary_embeddings_that_give_no_numbers_are_refused() {
             json!({"rope_type": "llama3", "factor": 8, "low_freq_factor": 4, "high_freq_factor": 4, "original_max_position_embeddings": 9}),
             "low_freq_factor 4 is not below high_freq_factor 4",
         ),
-        ("llava", "text_config/rope_parameters", json!({"rope_theta": "x"}), "rope_parameters.rope_theta is \"x\", expected a number"),
+        (
+            "llava",
+            "text_config/rope_parameters",
+            json!({"rope_theta": "x"}),
+            "rope_parameters.rope_theta is \"x\", expected a number",
+        ),
         ("llava", "text_config/rope_parameters", json!([]), "rope_parameters is [], expected an object"),
         ("qwen2_5_vl", "rope_scaling/mrope_section", json!([1, 1]), "mrope_section is [1,1], expected three numbers"),
         ("qwen2_5_vl", "rope_scaling/mrope_section", json!([1, 1, 99]), "does not add up to half of a head, 4"),
@@ -51,8 +71,14 @@ fn rotary_embeddings_that_give_no_numbers_are_refused() {
     }
     // A large base and a large factor are no harm.
     rows.push(
-        on("J13", "llava", "a base of 1e300", |f| f.set("config.json", "text_config/rope_theta", json!(1e300)), everything)
-            .map(|r| r.works(&["finite ["])),
+        on(
+            "J13",
+            "llava",
+            "a base of 1e300",
+            |f| f.set("config.json", "text_config/rope_theta", json!(1e300)),
+            everything,
+        )
+        .map(|r| r.works(&["finite ["])),
     );
     judge(rows);
 }

@@ -10,7 +10,12 @@ use vlm_core::{ErrorKind, Result};
 
 const FILE: &str = "tokenizer.json";
 
-fn edited(family: &'static str, what: &str, change: impl FnOnce(&mut Value) + 'static, then: impl FnOnce(&Path) -> Result<String> + Send + 'static) -> Option<Row> {
+fn edited(
+    family: &'static str,
+    what: &str,
+    change: impl FnOnce(&mut Value) + 'static,
+    then: impl FnOnce(&Path) -> Result<String> + Send + 'static,
+) -> Option<Row> {
     on("J15", family, what, move |f| f.edit(FILE, change), then)
 }
 
@@ -26,80 +31,157 @@ fn added(id: u64, content: &str) -> Value {
 fn tokenizers_that_contradict_themselves_are_refused() {
     let mut rows = Vec::new();
     for family in ["llava", "qwen2_5_vl", "gemma3", "clip", "siglip"] {
-        rows.push(
-            on("J15", family, "no tokenizer.json", |f| f.remove(FILE), everything)
-                .map(|r| r.fails(ErrorKind::Io, &["load tokenizer", "tokenizer.json", "No such file", "AutoTokenizer", "save_pretrained"])),
-        );
-        rows.push(bad(on("J15", family, "an empty tokenizer.json", |f| f.write(FILE, ""), everything), &["tokenizer.json", "EOF", "folder: "]));
+        rows.push(on("J15", family, "no tokenizer.json", |f| f.remove(FILE), everything).map(|r| {
+            r.fails(
+                ErrorKind::Io,
+                &["load tokenizer", "tokenizer.json", "No such file", "AutoTokenizer", "save_pretrained"],
+            )
+        }));
         rows.push(bad(
-            on("J15", family, "half a tokenizer.json", |f| {
-                let bytes = f.read(FILE);
-                f.write(FILE, &bytes[..bytes.len() / 2]);
-            }, everything),
+            on("J15", family, "an empty tokenizer.json", |f| f.write(FILE, ""), everything),
+            &["tokenizer.json", "EOF", "folder: "],
+        ));
+        rows.push(bad(
+            on(
+                "J15",
+                family,
+                "half a tokenizer.json",
+                |f| {
+                    let bytes = f.read(FILE);
+                    f.write(FILE, &bytes[..bytes.len() / 2]);
+                },
+                everything,
+            ),
             &["tokenizer.json", "folder: "],
         ));
         rows.push(bad(
-            edited(family, "an added token far beyond the vocabulary", |t| t["added_tokens"].as_array_mut().unwrap().push(added(10_000_000, "<far>")), everything),
+            edited(
+                family,
+                "an added token far beyond the vocabulary",
+                |t| t["added_tokens"].as_array_mut().unwrap().push(added(10_000_000, "<far>")),
+                everything,
+            ),
             &["the added token \"<far>\" has id 10000000, but its place among the others is", "export it again"],
         ));
         rows.push(bad(
-            edited(family, "two added tokens with one id", |t| {
-                let all = t["added_tokens"].as_array_mut().unwrap();
-                let id = all[0]["id"].as_u64().unwrap();
-                all.push(added(id, "<twin>"));
-            }, everything),
+            edited(
+                family,
+                "two added tokens with one id",
+                |t| {
+                    let all = t["added_tokens"].as_array_mut().unwrap();
+                    let id = all[0]["id"].as_u64().unwrap();
+                    all.push(added(id, "<twin>"));
+                },
+                everything,
+            ),
             &["\"<twin>\"", "export it again"],
         ));
         rows.push(bad(
-            edited(family, "two words with one id", |t| {
-                let vocabulary = &mut t["model"]["vocab"];
-                let first = vocabulary.as_object_mut().and_then(|v| v.values_mut().nth(60));
-                if let Some(id) = first {
-                    *id = json!(61);
-                } else {
-                    // SigLIP's tokenizer is a list, in which ids are places: there a word comes twice.
-                    let again = vocabulary[60].clone();
-                    vocabulary[61] = again;
-                }
-            }, everything),
+            edited(
+                family,
+                "two words with one id",
+                |t| {
+                    let vocabulary = &mut t["model"]["vocab"];
+                    let first = vocabulary.as_object_mut().and_then(|v| v.values_mut().nth(60));
+                    if let Some(id) = first {
+                        *id = json!(61);
+                    } else {
+                        // SigLIP's tokenizer is a list, in which ids are places: there a word comes twice.
+                        let again = vocabulary[60].clone();
+                        vocabulary[61] = again;
+                    }
+                },
+                everything,
+            ),
             &["tokenizer.json"],
         ));
-        rows.push(bad(edited(family, "no model", |t| t["model"] = json!(null), everything), &["tokenizer.json", "folder: "]));
-        rows.push(bad(edited(family, "a model of another kind", |t| t["model"]["type"] = json!("Oracle"), everything), &["tokenizer.json"]));
+        rows.push(bad(
+            edited(family, "no model", |t| t["model"] = json!(null), everything),
+            &["tokenizer.json", "folder: "],
+        ));
+        rows.push(bad(
+            edited(family, "a model of another kind", |t| t["model"]["type"] = json!("Oracle"), everything),
+            &["tokenizer.json"],
+        ));
         rows.push(
-            on("J15", family, "an end token that is not in the vocabulary", |f| f.set("tokenizer_config.json", "eos_token", json!("<nowhere>")), everything)
-                .map(|r| r.fails(ErrorKind::Tokenizer, &["eos_token \"<nowhere>\" is not in the vocabulary", "different models"])),
+            on(
+                "J15",
+                family,
+                "an end token that is not in the vocabulary",
+                |f| f.set("tokenizer_config.json", "eos_token", json!("<nowhere>")),
+                everything,
+            )
+            .map(|r| {
+                r.fails(ErrorKind::Tokenizer, &["eos_token \"<nowhere>\" is not in the vocabulary", "different models"])
+            }),
         );
         rows.push(
-            on("J15", family, "an end token that is a number", |f| f.set("tokenizer_config.json", "eos_token", json!(7)), everything)
-                .map(|r| r.fails(ErrorKind::Tokenizer, &["eos_token is 7", "expected: a text"])),
+            on(
+                "J15",
+                family,
+                "an end token that is a number",
+                |f| f.set("tokenizer_config.json", "eos_token", json!(7)),
+                everything,
+            )
+            .map(|r| r.fails(ErrorKind::Tokenizer, &["eos_token is 7", "expected: a text"])),
         );
         rows.push(
-            on("J15", family, "half a tokenizer_config.json", |f| f.write("tokenizer_config.json", "{\"eos"), everything)
-                .map(|r| r.fails(ErrorKind::Tokenizer, &["tokenizer_config.json is not JSON"])),
+            on(
+                "J15",
+                family,
+                "half a tokenizer_config.json",
+                |f| f.write("tokenizer_config.json", "{\"eos"),
+                everything,
+            )
+            .map(|r| r.fails(ErrorKind::Tokenizer, &["tokenizer_config.json is not JSON"])),
         );
     }
     // Merges of the byte-pair tokenizers.
     for family in ["llava", "qwen2_5_vl", "clip"] {
         rows.push(bad(
-            edited(family, "a merge of words that there are not", |t| t["model"]["merges"].as_array_mut().unwrap().push(json!(["never", "was"])), everything),
+            edited(
+                family,
+                "a merge of words that there are not",
+                |t| t["model"]["merges"].as_array_mut().unwrap().push(json!(["never", "was"])),
+                everything,
+            ),
             &["tokenizer.json", "never"],
         ));
-        rows.push(bad(edited(family, "a merge of three", |t| t["model"]["merges"] = json!([["a", "b", "c"]]), everything), &["tokenizer.json"]));
+        rows.push(bad(
+            edited(family, "a merge of three", |t| t["model"]["merges"] = json!([["a", "b", "c"]]), everything),
+            &["tokenizer.json"],
+        ));
     }
     rows.push(bad(
-        edited("qwen2_5_vl", "no placeholder for pictures", |t| {
-            t["added_tokens"].as_array_mut().unwrap().retain(|a| a["content"] != "<|image_pad|>");
-        }, everything),
+        edited(
+            "qwen2_5_vl",
+            "no placeholder for pictures",
+            |t| {
+                t["added_tokens"].as_array_mut().unwrap().retain(|a| a["content"] != "<|image_pad|>");
+            },
+            everything,
+        ),
         &["tokenizer.json"],
     ));
     rows.push(
-        on("J15", "qwen2_5_vl", "a placeholder that is no token", |f| f.set("config.json", "image_token_id", json!(9_999)), everything)
-            .map(|r| r.fails(ErrorKind::Tokenizer, &["image_token_id is 9999, which the tokenizer does not know"])),
+        on(
+            "J15",
+            "qwen2_5_vl",
+            "a placeholder that is no token",
+            |f| f.set("config.json", "image_token_id", json!(9_999)),
+            everything,
+        )
+        .map(|r| r.fails(ErrorKind::Tokenizer, &["image_token_id is 9999, which the tokenizer does not know"])),
     );
     rows.push(
-        on("J15", "gemma3", "a placeholder below 0", |f| f.set("config.json", "boi_token_index", json!(-1)), everything)
-            .map(|r| r.fails(ErrorKind::Tokenizer, &["boi_token_index is -1, which the tokenizer does not know"])),
+        on(
+            "J15",
+            "gemma3",
+            "a placeholder below 0",
+            |f| f.set("config.json", "boi_token_index", json!(-1)),
+            everything,
+        )
+        .map(|r| r.fails(ErrorKind::Tokenizer, &["boi_token_index is -1, which the tokenizer does not know"])),
     );
     judge(rows);
 }
@@ -129,41 +211,64 @@ fn many_merges(tokenizer: &mut Value) {
 fn large_and_hostile_tokenizers_take_bounded_time() {
     let bomb = |pattern: &'static str| {
         move |t: &mut Value| {
-            t["pre_tokenizer"] = json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false});
+            t["pre_tokenizer"] =
+                json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false});
         }
     };
     let encode = |text: String| {
         move |dir: &Path| Tokenizer::load(dir)?.encode(&text, false).map(|ids| format!("{} ids", ids.len()))
     };
     judge(vec![
-        edited("llava", "half a million merges", |t| {
-            t["added_tokens"] = json!([]);
-            many_merges(t);
-        }, |dir| {
-            // The words with a role are gone with the added tokens, so the folder as a whole does not load.
-            Tokenizer::from_bytes(&std::fs::read(dir.join(FILE)).unwrap(), Value::Null, &Value::Null).map(|t| format!("{} words", t.vocab_size()))
-        })
+        edited(
+            "llava",
+            "half a million merges",
+            |t| {
+                t["added_tokens"] = json!([]);
+                many_merges(t);
+            },
+            |dir| {
+                // The words with a role are gone with the added tokens, so the folder as a whole does not load.
+                Tokenizer::from_bytes(&std::fs::read(dir.join(FILE)).unwrap(), Value::Null, &Value::Null)
+                    .map(|t| format!("{} words", t.vocab_size()))
+            },
+        )
         .map(|r| r.works(&[" words"]).memory(600 * MIB).seconds(60)),
         edited("llava", "a rule that is no regular expression", bomb("(unclosed"), everything)
             .map(|r| r.fails(ErrorKind::Tokenizer, &["tokenizer.json"])),
         // Looking back makes it a pattern that goes back and forth: 2^n ways for n letters. After a million steps the piece
         // of text stays whole.
-        edited("llava", "a rule with more ways than there is time", bomb(r"(?=(a|aa)+$)(a|a)+\1b"), encode("a".repeat(40) + "!"))
-            .map(|r| r.works(&["ids"])),
-        edited("llava", "the same on a thousand times the text", bomb(r"(?=(a|aa)+$)(a|a)+\1b"), encode("a".repeat(40_000) + "!"))
-            .map(|r| r.works(&["ids"]).seconds(30)),
+        edited(
+            "llava",
+            "a rule with more ways than there is time",
+            bomb(r"(?=(a|aa)+$)(a|a)+\1b"),
+            encode("a".repeat(40) + "!"),
+        )
+        .map(|r| r.works(&["ids"])),
+        edited(
+            "llava",
+            "the same on a thousand times the text",
+            bomb(r"(?=(a|aa)+$)(a|a)+\1b"),
+            encode("a".repeat(40_000) + "!"),
+        )
+        .map(|r| r.works(&["ids"]).seconds(30)),
         edited("llava", "a rule of ten thousand repetitions squared", bomb(r"(?:a{1,10000}){1,10000}"), everything)
             .map(|r| r.fails(ErrorKind::Tokenizer, &["tokenizer.json"]).memory(256 * MIB)),
-        edited("llava", "a vocabulary that the embedding does not have", |t| {
-            let next = t["model"]["vocab"].as_object().unwrap().values().filter_map(Value::as_u64).max().unwrap() + 1;
-            // Behind the padding of the embedding.
-            for i in 0..20 {
-                let content = if i == 19 { "What is".to_owned() } else { format!("<{i}>") };
-                let _ = next;
-                let id = 410 + 1 + i;
-                t["added_tokens"].as_array_mut().unwrap().push(added(id, &content));
-            }
-        }, everything)
+        edited(
+            "llava",
+            "a vocabulary that the embedding does not have",
+            |t| {
+                let next =
+                    t["model"]["vocab"].as_object().unwrap().values().filter_map(Value::as_u64).max().unwrap() + 1;
+                // Behind the padding of the embedding.
+                for i in 0..20 {
+                    let content = if i == 19 { "What is".to_owned() } else { format!("<{i}>") };
+                    let _ = next;
+                    let id = 410 + 1 + i;
+                    t["added_tokens"].as_array_mut().unwrap().push(added(id, &content));
+                }
+            },
+            everything,
+        )
         .map(|r| r.fails(ErrorKind::Index, &["416"])),
     ]);
 }

@@ -45,18 +45,38 @@ fn indexes_that_lie_are_refused() {
         outside("sub/x.safetensors"),
         outside("C:\\x.safetensors"),
         outside("model.bin"),
-        shards("a shard that is not there", |f| f.remove("model-00002-of-00003.safetensors"), load)
-            .map(|r| r.fails(ErrorKind::Io, &["model-00002-of-00003.safetensors", "No such file", "named by", "has been downloaded"])),
-        shards("a tensor in another shard than it says", first_in("model-00003-of-00003.safetensors"), load)
-            .map(|r| r.fails(ErrorKind::Format, &["but the index says \"model-00003-of-00003.safetensors\"", "index: "])),
-        shards("a tensor that no shard has", |f| f.edit(INDEX, |i| i["weight_map"]["gone"] = json!("model-00001-of-00003.safetensors")), load)
-            .map(|r| r.fails(ErrorKind::Format, &["tensor \"gone\" is not in \"model-00001-of-00003.safetensors\""])),
-        shards("a tensor in two shards", |f| f.write("model-00003-of-00003.safetensors", f.read("model-00001-of-00003.safetensors")), load)
-            .map(|r| r.fails(ErrorKind::Format, &["is in two shards: model-00001-of-00003.safetensors and model-00003-of-00003.safetensors"])),
+        shards("a shard that is not there", |f| f.remove("model-00002-of-00003.safetensors"), load).map(|r| {
+            r.fails(
+                ErrorKind::Io,
+                &["model-00002-of-00003.safetensors", "No such file", "named by", "has been downloaded"],
+            )
+        }),
+        shards("a tensor in another shard than it says", first_in("model-00003-of-00003.safetensors"), load).map(|r| {
+            r.fails(ErrorKind::Format, &["but the index says \"model-00003-of-00003.safetensors\"", "index: "])
+        }),
+        shards(
+            "a tensor that no shard has",
+            |f| f.edit(INDEX, |i| i["weight_map"]["gone"] = json!("model-00001-of-00003.safetensors")),
+            load,
+        )
+        .map(|r| r.fails(ErrorKind::Format, &["tensor \"gone\" is not in \"model-00001-of-00003.safetensors\""])),
+        shards(
+            "a tensor in two shards",
+            |f| f.write("model-00003-of-00003.safetensors", f.read("model-00001-of-00003.safetensors")),
+            load,
+        )
+        .map(|r| {
+            r.fails(
+                ErrorKind::Format,
+                &["is in two shards: model-00001-of-00003.safetensors and model-00003-of-00003.safetensors"],
+            )
+        }),
         shards("a total size that is wrong", |f| f.set(INDEX, "metadata/total_size", json!(7)), with_warnings)
             .map(|r| r.works(&["AutoModel(", "total_size of the index is not the size of its tensors", "claimed=7"])),
-        shards("no map", |f| f.write(INDEX, "{}"), load).map(|r| r.fails(ErrorKind::Format, &["the index is not valid", "weight_map"])),
-        shards("half an index", |f| f.write(INDEX, &f.read(INDEX)[..99]), load).map(|r| r.fails(ErrorKind::Format, &["the index is not valid"])),
+        shards("no map", |f| f.write(INDEX, "{}"), load)
+            .map(|r| r.fails(ErrorKind::Format, &["the index is not valid", "weight_map"])),
+        shards("half an index", |f| f.write(INDEX, &f.read(INDEX)[..99]), load)
+            .map(|r| r.fails(ErrorKind::Format, &["the index is not valid"])),
         shards("an index of 65 MiB", |f| f.write(INDEX, " ".repeat(65 << 20)), load)
             .map(|r| r.fails(ErrorKind::Format, &["is larger than the 67108864 bytes allowed"]).memory(256 * MIB)),
     ]);
@@ -160,22 +180,45 @@ fn values_that_are_no_numbers_and_files_that_shrink_are_noticed_on_request() {
     let verify = LoadOptions { verify: true, ..LoadOptions::default() };
     let shorten = |dir: &Path| std::fs::File::options().write(true).open(dir.join(FILE)).unwrap().set_len(100).unwrap();
     judge(vec![
-        on("J25", "llava", "NaN in a weight, looked at", poisoned, move |dir| load_with(dir, verify))
-            .map(|r| r.fails(ErrorKind::NonFinite, &["1 tensors hold NaN or infinite values", "language_model.model.norm.weight", "element 0"])),
+        on("J25", "llava", "NaN in a weight, looked at", poisoned, move |dir| load_with(dir, verify)).map(|r| {
+            r.fails(
+                ErrorKind::NonFinite,
+                &["1 tensors hold NaN or infinite values", "language_model.model.norm.weight", "element 0"],
+            )
+        }),
         on("J25", "llava", "NaN in a weight, not looked at", poisoned, load).map(|r| r.works(&["AutoModel("])),
-        on("J25", "llava", "good weights, looked at", |_| (), move |dir| load_with(dir, verify)).map(|r| r.works(&["AutoModel("])),
-        on("J23", "llava", "a mapped file that was shortened", |_| (), move |dir| {
-            let files = WeightFiles::open(dir)?;
-            shorten(dir);
-            files.tensor(NORM, &Device::reference()).map(|t| format!("{t:?}"))
-        })
+        on("J25", "llava", "good weights, looked at", |_| (), move |dir| load_with(dir, verify))
+            .map(|r| r.works(&["AutoModel("])),
+        on(
+            "J23",
+            "llava",
+            "a mapped file that was shortened",
+            |_| (),
+            move |dir| {
+                let files = WeightFiles::open(dir)?;
+                shorten(dir);
+                files.tensor(NORM, &Device::reference()).map(|t| format!("{t:?}"))
+            },
+        )
         .map(|r| r.fails(ErrorKind::Io, &["was shortened from 723880 to 100 bytes while in use", "LoadMode::Read"])),
-        on("J23", "llava", "a file that was read before it was shortened", |_| (), move |dir| {
-            let model = load_auto_with(dir, None, &Device::reference(), read)?;
-            shorten(dir);
-            let sum: Vec<bool> = model.model().modules().parameters().iter().map(|p| p.tensor()?.all_finite()).collect::<Result<_>>()?;
-            Ok(format!("{} tensors, all finite: {}", sum.len(), sum.iter().all(|f| *f)))
-        })
+        on(
+            "J23",
+            "llava",
+            "a file that was read before it was shortened",
+            |_| (),
+            move |dir| {
+                let model = load_auto_with(dir, None, &Device::reference(), read)?;
+                shorten(dir);
+                let sum: Vec<bool> = model
+                    .model()
+                    .modules()
+                    .parameters()
+                    .iter()
+                    .map(|p| p.tensor()?.all_finite())
+                    .collect::<Result<_>>()?;
+                Ok(format!("{} tensors, all finite: {}", sum.len(), sum.iter().all(|f| *f)))
+            },
+        )
         .map(|r| r.works(&["tensors, all finite: true"])),
     ]);
 }

@@ -56,18 +56,23 @@ fn turned(plain: &Picture, orientation: u16) -> Result<Picture> {
 
 /// All formats with this block must give the picture turned like `expected`.
 fn exif(what: String, block: Vec<u8>, expected: u16) -> Row {
-    row("F35", what, move || formats(&block), move |all| {
-        let mut seen = String::new();
-        for (format, plain, with) in all {
-            let (plain, with) = (Picture::decode(&plain)?, Picture::decode(&with)?);
-            if with != turned(&plain, expected)? {
-                let message = format!("{format}: not turned as orientation {expected}");
-                return Err(Error::new(ErrorKind::Image, "test", message));
+    row(
+        "F35",
+        what,
+        move || formats(&block),
+        move |all| {
+            let mut seen = String::new();
+            for (format, plain, with) in all {
+                let (plain, with) = (Picture::decode(&plain)?, Picture::decode(&with)?);
+                if with != turned(&plain, expected)? {
+                    let message = format!("{format}: not turned as orientation {expected}");
+                    return Err(Error::new(ErrorKind::Image, "test", message));
+                }
+                let _ = write!(seen, "{format} {} x {}, ", with.width(), with.height());
             }
-            let _ = write!(seen, "{format} {} x {}, ", with.width(), with.height());
-        }
-        Ok(seen)
-    })
+            Ok(seen)
+        },
+    )
 }
 
 #[test]
@@ -78,7 +83,11 @@ fn pictures_are_turned_as_exif_says_and_broken_exif_is_not_looked_at() {
             exif(format!("orientation {o}"), orientation(o), o).works(&[sides])
         })
         .collect();
-    rows.push(exif("orientation 6 behind the name that JPEG puts before it".to_owned(), [b"Exif\0\0", &orientation(6)[..]].concat(), 6));
+    rows.push(exif(
+        "orientation 6 behind the name that JPEG puts before it".to_owned(),
+        [b"Exif\0\0", &orientation(6)[..]].concat(),
+        6,
+    ));
     let whole = orientation(6);
     for (what, broken) in [
         ("orientation 0", orientation(0)),
@@ -96,15 +105,26 @@ fn pictures_are_turned_as_exif_says_and_broken_exif_is_not_looked_at() {
     }
     // What the file says of itself, before it is turned.
     rows.push(
-        row("F35", "sides are those of the file", || formats(&orientation(6)), |all| {
-            let sides: Vec<_> = all.iter().map(|(_, _, b)| Picture::dimensions(b)).collect::<Result<_>>()?;
-            Ok(format!("{sides:?}"))
-        })
+        row(
+            "F35",
+            "sides are those of the file",
+            || formats(&orientation(6)),
+            |all| {
+                let sides: Vec<_> = all.iter().map(|(_, _, b)| Picture::dimensions(b)).collect::<Result<_>>()?;
+                Ok(format!("{sides:?}"))
+            },
+        )
         .works(&["[(23, 17), (3, 2), (3, 2)]"]),
     );
-    rows.push(decode("F35", "an EXIF block longer than a segment", || {
-        jpeg::with_segment(&jpeg::encoded(23, 17), 0xe1, &[&b"Exif\0\0"[..], &orientation(6), &[0; 60_000]].concat())
-    })
-    .works(&["17 x 23"]));
+    rows.push(
+        decode("F35", "an EXIF block longer than a segment", || {
+            jpeg::with_segment(
+                &jpeg::encoded(23, 17),
+                0xe1,
+                &[&b"Exif\0\0"[..], &orientation(6), &[0; 60_000]].concat(),
+            )
+        })
+        .works(&["17 x 23"]),
+    );
     judge(rows);
 }

@@ -8,10 +8,15 @@ use vlm_core::ErrorKind;
 fn through(number: &'static str, family: &'static str, width: usize, height: usize) -> Option<Row> {
     let dir = parity_folder(family)?.join("model");
     let what = format!("{width} x {height} pixels through {family}");
-    let made = row(number, what, move || (dir, picture(width, height)), |(dir, picture)| {
-        let found = process(&dir, &picture)?;
-        Ok(format!("finite {:?}", found.shape))
-    });
+    let made = row(
+        number,
+        what,
+        move || (dir, picture(width, height)),
+        |(dir, picture)| {
+            let found = process(&dir, &picture)?;
+            Ok(format!("finite {:?}", found.shape))
+        },
+    );
     Some(made.works(&["finite ["]))
 }
 
@@ -24,7 +29,10 @@ fn very_thin_pictures_give_finite_numbers_or_are_refused() {
             // Qwen's reference refuses what is longer than 200 times its width.
             let refused = family.starts_with("qwen") && width.max(height) > 200;
             rows.push(match refused {
-                true => made.fails(ErrorKind::Image, &["one side is more than 200 times the other", "picture: 0", "cut the picture"]),
+                true => made.fails(
+                    ErrorKind::Image,
+                    &["one side is more than 200 times the other", "picture: 0", "cut the picture"],
+                ),
                 false => made,
             });
         }
@@ -43,9 +51,12 @@ fn very_small_pictures_give_finite_numbers() {
         }
         let Some(folder) = parity_folder(family) else { continue };
         rows.push(
-            row("F21", format!("1 x 1 pixels through the whole of {family}"), move || (folder.join("model"), picture(1, 1)), |(dir, picture)| {
-                forward(&dir, &picture)
-            })
+            row(
+                "F21",
+                format!("1 x 1 pixels through the whole of {family}"),
+                move || (folder.join("model"), picture(1, 1)),
+                |(dir, picture)| forward(&dir, &picture),
+            )
             .works(&["finite ["])
             .memory(128 * MIB)
             .seconds(30),

@@ -64,7 +64,8 @@ pub(crate) fn progressive(width: u16, height: u16, scans: usize) -> Vec<u8> {
 
 /// A picture as an encoder makes it.
 pub(crate) fn encoded(width: u32, height: u32) -> Vec<u8> {
-    let image = image::RgbImage::from_fn(width, height, |x, y| image::Rgb([(x * 4) as u8, (y * 5) as u8, (x * y) as u8]));
+    let image =
+        image::RgbImage::from_fn(width, height, |x, y| image::Rgb([(x * 4) as u8, (y * 5) as u8, (x * y) as u8]));
     let mut out = Vec::new();
     image.write_to(&mut std::io::Cursor::new(&mut out), image::ImageFormat::Jpeg).unwrap();
     out

@@ -66,7 +66,8 @@ fn other_formats_are_named() {
         foreign("F39", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC file"),
         foreign("F39", b"\0\0\x01\0\x01\0\x10\x10\0\0\x01\0\x20\0", "a Windows icon (ICO)"),
         foreign("F39", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "a git-lfs pointer"),
-        decode("F39", "bytes of no kind", || vec![0x93, 1, 2, 3]).fails(Image, &["[93 01 02 03] are no known picture", WHOLE]),
+        decode("F39", "bytes of no kind", || vec![0x93, 1, 2, 3])
+            .fails(Image, &["[93 01 02 03] are no known picture", WHOLE]),
     ]);
 }
 
@@ -93,8 +94,10 @@ fn damaged_pngs_are_refused_and_harmless_damage_is_not() {
         decode("F8", "fewer rows than the header says", move || small(&rows(2)))
             .fails(Image, &["a PNG that is damaged or cut off", WHOLE]),
         decode("F9", "more rows than the header says", move || small(&rows(9))).works(&["4 x 3 [[9, 9, 9]"]),
-        decode("F10", "data that is not compressed", || png::file(&[ihdr(4, 3, 8, RGB), (b"IDAT", vec![9; 60]), iend()]))
-            .fails(Image, &["a PNG that is damaged or cut off", WHOLE]),
+        decode("F10", "data that is not compressed", || {
+            png::file(&[ihdr(4, 3, 8, RGB), (b"IDAT", vec![9; 60]), iend()])
+        })
+        .fails(Image, &["a PNG that is damaged or cut off", WHOLE]),
         decode("F10", "compressed data with a flipped bit", move || {
             let mut data = png::zlib(&rows(3));
             data[4] ^= 0x40;
@@ -142,18 +145,27 @@ fn small_files_of_large_pictures_cost_nothing() {
         bomb("F15", "65535 x 65535", &["65535 x 65535 pixels are more than 178956970"], header(65535, 65535)),
         bomb("F16", "2^31 x 1", &["2147483648 x 1 pixels are more than"], header(1 << 31, 1)),
         bomb("F16", "2^32 - 1 squared", &["4294967295 x 4294967295 pixels"], header(u32::MAX, u32::MAX)),
-        row("F17", "12000 x 12000 where 40 million are granted", || zeros(12000, 12000, 1), |bytes| {
-            Picture::decode_within(&bytes, GRANTED).map(|p| shown(&p))
-        })
+        row(
+            "F17",
+            "12000 x 12000 where 40 million are granted",
+            || zeros(12000, 12000, 1),
+            |bytes| Picture::decode_within(&bytes, GRANTED).map(|p| shown(&p)),
+        )
         .fails(Image, &["12000 x 12000 pixels are more than 40000000", "make the picture smaller"])
         .memory(MIB),
-        row("F17", "20 x 10 where 199 are granted", || png::varied(20, 10), |bytes| {
-            Picture::decode_within(&bytes, 199).map(|p| shown(&p))
-        })
+        row(
+            "F17",
+            "20 x 10 where 199 are granted",
+            || png::varied(20, 10),
+            |bytes| Picture::decode_within(&bytes, 199).map(|p| shown(&p)),
+        )
         .fails(Image, &["20 x 10 pixels are more than 199"]),
-        row("F17", "20 x 10 where 200 are granted", || png::varied(20, 10), |bytes| {
-            Picture::decode_within(&bytes, 200).map(|p| shown(&p))
-        })
+        row(
+            "F17",
+            "20 x 10 where 200 are granted",
+            || png::varied(20, 10),
+            |bytes| Picture::decode_within(&bytes, 200).map(|p| shown(&p)),
+        )
         .works(&["20 x 10"]),
         // Allowed without a grant, as Pillow allows it: one byte a pixel from the file, three of the picture, twice that
         // while a list of them becomes shared.
@@ -192,9 +204,11 @@ fn what_else_a_png_holds_is_stepped_over() {
         })
         .works(&["1 x 1 [[1, 2, 3]]"])
         .memory(MIB),
-        decode("F23", "a text of 100 MiB", move || with(vec![(b"tEXt", [&b"k\0"[..], &vec![b'x'; 100 << 20]].concat())]))
-            .works(&["1 x 1 [[1, 2, 3]]"])
-            .memory(MIB),
+        decode("F23", "a text of 100 MiB", move || {
+            with(vec![(b"tEXt", [&b"k\0"[..], &vec![b'x'; 100 << 20]].concat())])
+        })
+        .works(&["1 x 1 [[1, 2, 3]]"])
+        .memory(MIB),
         decode("F24", "an animation of 10,000 frames", frames_of_png).works(&["1 x 1 [[1, 2, 3]]"]).memory(MIB),
         decode("F34", "something after the end", || [png::varied(4, 3), b"PK\x03\x04 and more".to_vec()].concat())
             .works(&["4 x 3 [[0, 0, 0], [7, 0, 0]"]),
@@ -202,7 +216,9 @@ fn what_else_a_png_holds_is_stepped_over() {
 }
 
 fn frames_of_png() -> Vec<u8> {
-    let control = |n: u32| [&n.to_be_bytes()[..], &1u32.to_be_bytes(), &1u32.to_be_bytes(), &[0; 8], &[0, 1, 0, 10, 0, 0]].concat();
+    let control = |n: u32| {
+        [&n.to_be_bytes()[..], &1u32.to_be_bytes(), &1u32.to_be_bytes(), &[0; 8], &[0, 1, 0, 10, 0, 0]].concat()
+    };
     let mut out = png::file(&[
         ihdr(1, 1, 8, RGB),
         (b"acTL", [&10_000u32.to_be_bytes()[..], &[0; 4]].concat()),
@@ -230,8 +246,10 @@ fn colours_of_every_kind_become_eight_bits_over_white() {
         ])
     };
     judge(vec![
-        decode("F25", "16 bits of colour lose their low byte", || png::plain(1, 1, 16, RGB, &[0x12, 0xff, 0xff, 0, 0, 0xff]))
-            .works(&["1 x 1 [[18, 255, 0]]"]),
+        decode("F25", "16 bits of colour lose their low byte", || {
+            png::plain(1, 1, 16, RGB, &[0x12, 0xff, 0xff, 0, 0, 0xff])
+        })
+        .works(&["1 x 1 [[18, 255, 0]]"]),
         decode("F25", "16 bits of grey are scaled", || png::plain(1, 1, 16, GREY, &(257u16 * 100).to_be_bytes()))
             .works(&["1 x 1 [[100, 100, 100]]"]),
         decode("F25", "16 bits half transparent", || png::plain(1, 1, 16, RGBA, &[0, 0, 0xff, 0xff, 0, 0, 0x80, 0]))
@@ -239,12 +257,15 @@ fn colours_of_every_kind_become_eight_bits_over_white() {
         decode("F26", "a palette", move || palette(1, vec![255, 255])).works(&["1 x 1 [[40, 50, 60]]"]),
         decode("F26", "a palette whose colour is transparent", move || palette(1, vec![255, 0]))
             .works(&["1 x 1 [[255, 255, 255]]"]),
-        decode("F26", "a palette without that entry", move || palette(9, vec![255]))
-            .works(&["1 x 1 [[0, 0, 0]]"]),
-        decode("F26", "a palette that is not there", || png::file(&[ihdr(1, 1, 8, PALETTE), png::idat(&[0, 1]), iend()]))
-            .fails(Image, &["a PNG that is damaged or cut off", WHOLE]),
-        decode("F27", "transparency", || png::plain(1, 1, 8, RGBA, &[0, 255, 0, 0x80])).works(&["1 x 1 [[127, 255, 127]]"]),
-        decode("F28", "transparent grey", || png::plain(1, 1, 8, GREY_ALPHA, &[9, 0])).works(&["1 x 1 [[255, 255, 255]]"]),
+        decode("F26", "a palette without that entry", move || palette(9, vec![255])).works(&["1 x 1 [[0, 0, 0]]"]),
+        decode("F26", "a palette that is not there", || {
+            png::file(&[ihdr(1, 1, 8, PALETTE), png::idat(&[0, 1]), iend()])
+        })
+        .fails(Image, &["a PNG that is damaged or cut off", WHOLE]),
+        decode("F27", "transparency", || png::plain(1, 1, 8, RGBA, &[0, 255, 0, 0x80]))
+            .works(&["1 x 1 [[127, 255, 127]]"]),
+        decode("F28", "transparent grey", || png::plain(1, 1, 8, GREY_ALPHA, &[9, 0]))
+            .works(&["1 x 1 [[255, 255, 255]]"]),
         decode("F28", "16 bits of transparent grey", || png::plain(1, 1, 16, GREY_ALPHA, &[9, 9, 0, 0]))
             .works(&["1 x 1 [[255, 255, 255]]"]),
         decode("F29", "four inks", || cmyk(None)).works(&["24 x 17 [[52, 57, 132]"]),
@@ -314,15 +335,18 @@ fn webps_that_lie_are_refused_before_anything_is_reserved() {
             bytes
         })
         .fails(Image, &["\"VP8L\" claims", WHOLE]),
-        decode("F34", "something after the end", move || [webp::file(&[lossless(3, 2)]), b"EXIF\xff\xff\xff\xff".to_vec()].concat())
-            .works(&["3 x 2"]),
+        decode("F34", "something after the end", move || {
+            [webp::file(&[lossless(3, 2)]), b"EXIF\xff\xff\xff\xff".to_vec()].concat()
+        })
+        .works(&["3 x 2"]),
         decode("F37", "a part that claims 4 GiB", move || {
             let exif = webp::claiming(b"EXIF", u32::MAX, &[0; 8]);
             webp::file(&[webp::extended(8, 3, 2), lossless(3, 2), exif])
         })
         .fails(Image, &["part \"EXIF\" claims 4294967295 bytes", WHOLE])
         .memory(MIB),
-        decode("F37", "no picture", || webp::file(&[webp::extended(0, 3, 2)])).fails(Image, &["a WebP without a picture", WHOLE]),
+        decode("F37", "no picture", || webp::file(&[webp::extended(0, 3, 2)]))
+            .fails(Image, &["a WebP without a picture", WHOLE]),
         decode("F37", "a picture of 16383 x 16383 on a canvas of 3 x 2", || {
             webp::file(&[webp::extended(0, 3, 2), webp::part(b"VP8 ", &webp::lossy_header(16383, 16383))])
         })
@@ -361,16 +385,29 @@ fn many_pictures_together_have_a_bound() {
             .works(&["20 pictures"])
             .memory(200 * MIB),
         row("F40", "20 pictures of 3 million pixels", many(20, 2000, 1500), load)
-            .fails(Image, &["14 pictures together have 42000000 pixels, more than 40000000", "picture: 13", "fewer pictures"])
+            .fails(
+                Image,
+                &["14 pictures together have 42000000 pixels, more than 40000000", "picture: 13", "fewer pictures"],
+            )
             .memory(MIB),
-        row("F40", "one of them no picture", move || {
-            let mut all = many(3, 20, 10)();
-            all[1] = ImageRef::Bytes((*b"GIF89a").into());
-            all
-        }, load)
+        row(
+            "F40",
+            "one of them no picture",
+            move || {
+                let mut all = many(3, 20, 10)();
+                all[1] = ImageRef::Bytes((*b"GIF89a").into());
+                all
+            },
+            load,
+        )
         .fails(Image, &["this is a GIF file", "picture: 1"]),
-        row("F40", "one of them too large by itself", || vec![ImageRef::Bytes(png::file(&[ihdr(1 << 20, 1 << 20, 8, RGB)]).into())], load)
-            .fails(Image, &["1048576 x 1048576 pixels are more than 40000000", "picture: 0"])
-            .memory(MIB),
+        row(
+            "F40",
+            "one of them too large by itself",
+            || vec![ImageRef::Bytes(png::file(&[ihdr(1 << 20, 1 << 20, 8, RGB)]).into())],
+            load,
+        )
+        .fails(Image, &["1048576 x 1048576 pixels are more than 40000000", "picture: 0"])
+        .memory(MIB),
     ]);
 }

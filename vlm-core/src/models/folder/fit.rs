@@ -33,9 +33,13 @@ pub(super) fn explain(e: Error, files: &Arc<WeightFiles>, config: &Value, dtype:
     if missing.is_empty() && shapes.is_empty() {
         return e;
     }
-    Error::new(ErrorKind::Format, "load weights", format!("config.json and the weights do not fit: {}", parts.join("; ")))
-        .hint("take both from the same place; config.json may be of another model")
-        .with_source(e)
+    Error::new(
+        ErrorKind::Format,
+        "load weights",
+        format!("config.json and the weights do not fit: {}", parts.join("; ")),
+    )
+    .hint("take both from the same place; config.json may be of another model")
+    .with_source(e)
 }
 
 #[derive(Default)]

@@ -93,9 +93,8 @@ impl<'de> Deserialize<'de> for TextConfig {
         }
         let mut track = serde_path_to_error::Track::new();
         let inner = serde_path_to_error::Deserializer::new(given, &mut track);
-        TextConfig::deserialize(inner).map_err(|e| {
-            D::Error::custom(at_path(&serde_path_to_error::Error::new(track.path(), e)))
-        })
+        TextConfig::deserialize(inner)
+            .map_err(|e| D::Error::custom(at_path(&serde_path_to_error::Error::new(track.path(), e))))
     }
 }
 
