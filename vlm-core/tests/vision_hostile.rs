@@ -1,4 +1,4 @@
-//! Bytes that claim to be pictures.
+//! Bytes that claim to be pictures, cut at every byte and damaged at random. Case by case they are in `bad_pictures`.
 #![cfg(feature = "image-formats")]
 
 use std::sync::Arc;
@@ -26,26 +26,6 @@ fn cut_damaged_and_foreign_bytes_are_errors() {
             assert!(len + 12 >= whole.len(), "{len} of {} bytes passed", whole.len());
         }
     }
-    for foreign in
-        [&b""[..], b"GIF89a\x01\x00\x01\x00", b"<svg xmlns='x'/>", b"\x89PNG\r\n\x1a\n", b"RIFF\x04\0\0\0WEBP"]
-    {
-        assert_eq!(Picture::decode(foreign).unwrap_err().kind(), ErrorKind::Image);
-    }
-}
-
-#[test]
-fn a_small_file_that_claims_to_be_huge_is_refused_before_it_is_decoded() {
-    let mut bomb = png(4, 4);
-    // Width and height stand in the first chunk, followed by its checksum.
-    bomb[16..24].copy_from_slice(&[0, 1, 0, 0, 0, 1, 0, 0]);
-    let crc = crc32(&bomb[12..29]);
-    bomb[29..33].copy_from_slice(&crc.to_be_bytes());
-    let e = Picture::decode(&bomb).unwrap_err();
-    assert!(e.to_string().contains("65536 x 65536 pixels are more than"), "{e}");
-    bomb[16..24].fill(0);
-    let crc = crc32(&bomb[12..29]);
-    bomb[29..33].copy_from_slice(&crc.to_be_bytes());
-    assert_eq!(Picture::decode(&bomb).unwrap_err().kind(), ErrorKind::Image);
 }
 
 #[test]
@@ -88,34 +68,6 @@ fn damaged_bytes_are_an_error_or_a_picture() {
             }
         }
     }
-}
-
-#[test]
-fn fewer_pixels_can_be_granted() {
-    let e = Picture::decode_within(&png(20, 10), 199).unwrap_err().to_string();
-    assert!(e.contains("20 x 10 pixels are more than 199"), "{e}");
-    assert!(Picture::decode_within(&png(20, 10), 200).is_ok());
-}
-
-#[test]
-fn sixteen_bits_and_transparency_become_eight_over_white() {
-    let decode = |image: image::DynamicImage| {
-        let mut bytes = Vec::new();
-        image.write_to(&mut std::io::Cursor::new(&mut bytes), image::ImageFormat::Png).unwrap();
-        Picture::decode(&bytes).unwrap().rgb().to_vec()
-    };
-    let rgb = image::ImageBuffer::from_pixel(1, 1, image::Rgb([0x12ffu16, 0xff00, 0x00ff]));
-    assert_eq!(decode(rgb.into()), [0x12, 0xff, 0]);
-    let grey = image::ImageBuffer::from_pixel(1, 1, image::Luma([257u16 * 100]));
-    assert_eq!(decode(grey.into()), [100; 3]);
-    let half = image::ImageBuffer::from_pixel(1, 1, image::Rgba([0u16, 0xffff, 0, 0x8000]));
-    assert_eq!(decode(half.into()), [127, 255, 127]);
-    let clear = image::ImageBuffer::from_pixel(1, 1, image::LumaA([9u8, 0]));
-    assert_eq!(decode(clear.into()), [255; 3]);
-}
-
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0u32, |crc, &b| (0..8).fold(crc ^ u32::from(b), |c, _| (c >> 1) ^ (0xedb8_8320 * (c & 1))))
 }
 
 #[test]

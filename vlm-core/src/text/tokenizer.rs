@@ -28,8 +28,9 @@ impl Tokenizer {
     /// [`ErrorKind::Io`] for a missing file, [`ErrorKind::Tokenizer`] for one that is not a tokenizer.
     pub fn load(dir: &Path) -> Result<Self> {
         let path = dir.join("tokenizer.json");
-        let bytes = read_small("load tokenizer", &path, MAX_FILE).map_err(|e| {
-            e.hint("save it with transformers: AutoTokenizer.from_pretrained(MODEL).save_pretrained(FOLDER)")
+        let bytes = read_small("load tokenizer", &path, MAX_FILE).map_err(|e| match is_there(&path) {
+            true => e,
+            false => e.hint("save it with transformers: AutoTokenizer.from_pretrained(MODEL).save_pretrained(FOLDER)"),
         })?;
         let optional = |name: &str| -> Result<Value> {
             let path = dir.join(name);
@@ -191,6 +192,10 @@ fn check_ids(bytes: &[u8], inner: &tokenizers::Tokenizer) -> Result<()> {
             }
             None => return bad(format!("the added token {content:?} with id {id} is not in the vocabulary")),
         }
+    }
+    let (listed, distinct) = (inner.get_vocab_size(false), inner.get_vocab(false).len());
+    if listed != distinct {
+        return bad(format!("the vocabulary lists {listed} tokens, but only {distinct} different ones"));
     }
     let vocabulary = inner.get_vocab(true);
     let mut ids: Vec<(u32, &String)> = vocabulary.iter().map(|(token, id)| (*id, token)).collect();

@@ -120,7 +120,7 @@ impl<'a> ConversationTask<'a> {
         }
         for (i, labels) in encoded.labels.iter().flatten().enumerate() {
             // The first token is predicted from nothing.
-            if labels[1..].iter().all(|&label| label == IGNORE_INDEX) {
+            if labels.iter().skip(1).all(|&label| label == IGNORE_INDEX) {
                 let id = &self.samples[rows[i]].id;
                 let cut = self.options.cutoff_len.map_or_else(String::new, |n| format!(" within cutoff_len {n}"));
                 return Err(Error::new(ErrorKind::Data, OP, format!("row {id} has nothing to learn{cut}"))

@@ -83,10 +83,10 @@ impl ImageProcessor {
     /// is an error unless it is `null` or `false`: it may change every picture.
     pub fn from_config(config: &Value) -> Result<Self> {
         let Some(fields) = config.as_object() else { return Err(bad("the whole", config, "an object")) };
-        let kind = ["image_processor_type", "feature_extractor_type"].into_iter().find_map(|key| config[key].as_str());
-        let kind = match kind {
+        let named = ["image_processor_type", "feature_extractor_type"].into_iter().find(|key| !config[*key].is_null());
+        let kind = match named.map(|key| (key, &config[key])) {
             None => Kind::Clip,
-            Some(name) => {
+            Some((_, Value::String(name))) => {
                 let plain = name.trim_end_matches("Fast").trim_end_matches("Pil");
                 let plain = plain.replace("FeatureExtractor", "ImageProcessor");
                 let known = KINDS.iter().find(|(k, _)| *k == plain).map(|(_, kind)| *kind);
@@ -94,6 +94,7 @@ impl ImageProcessor {
                 let message = || format!("image_processor_type {name:?} is not known");
                 known.ok_or_else(|| Error::new(ErrorKind::Config, OP, message()).with("known", names.join(", ")))?
             }
+            Some((key, other)) => return Err(bad(key, other, "a name")),
         };
         let unset = |v: &Value| v.is_null() || *v == Value::Bool(false);
         if let Some((name, found)) = fields.iter().find(|(name, v)| !FIELDS.contains(&name.as_str()) && !unset(v)) {
@@ -138,6 +139,9 @@ pub(super) fn read_config(dir: &Path) -> Result<(Value, PathBuf)> {
     let bytes = read_small(OP, &path, MAX_FILE)?;
     let wrong = |message: String| Error::new(ErrorKind::Config, OP, message).with("file", path.display());
     let mut value: Value = serde_json::from_slice(&bytes).map_err(|e| wrong(format!("not JSON: {e}")))?;
+    if !value.is_object() {
+        return Err(bad("the whole", &value, "an object").with("file", path.display()));
+    }
     match value.get_mut("image_processor").map(Value::take) {
         Some(inner) => Ok((inner, path)),
         None if is_old => Ok((value, path)),

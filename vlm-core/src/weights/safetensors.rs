@@ -340,14 +340,14 @@ impl<'de> Visitor<'de> for InfoSeed<'_> {
                         .is_some()
                 }
                 "shape" => {
-                    let (sizes, rank) = map.next_value_seed(Numbers::<MAX_RANK>)?;
+                    let (sizes, rank) = map.next_value_seed(Numbers::<MAX_RANK>).map_err(|e| self.fail(e))?;
                     let sizes = sizes[..rank].iter().map(|&d| usize::try_from(d)).collect::<Result<Vec<_>, _>>();
                     let sizes = sizes.map_err(|_| self.fail("a size does not fit in memory"))?;
                     let new = Shape::new(OP, &sizes).map_err(|e| self.fail(e.message()))?;
                     shape.replace(new).is_some()
                 }
                 "data_offsets" => {
-                    let (pair, found) = map.next_value_seed(Numbers::<2>)?;
+                    let (pair, found) = map.next_value_seed(Numbers::<2>).map_err(|e| self.fail(e))?;
                     if found != 2 {
                         return Err(self.fail(format!("data_offsets has {found} numbers, expected 2")));
                     }

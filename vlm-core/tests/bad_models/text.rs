@@ -219,56 +219,40 @@ fn large_and_hostile_tokenizers_take_bounded_time() {
         move |dir: &Path| Tokenizer::load(dir)?.encode(&text, false).map(|ids| format!("{} ids", ids.len()))
     };
     judge(vec![
-        edited(
-            "llava",
-            "half a million merges",
-            |t| {
-                t["added_tokens"] = json!([]);
-                many_merges(t);
-            },
-            |dir| {
-                // The words with a role are gone with the added tokens, so the folder as a whole does not load.
-                Tokenizer::from_bytes(&std::fs::read(dir.join(FILE)).unwrap(), Value::Null, &Value::Null)
-                    .map(|t| format!("{} words", t.vocab_size()))
-            },
-        )
+        edited("llava", "half a million merges", |t| {
+            t["added_tokens"] = json!([]);
+            many_merges(t);
+        }, |dir| {
+            // The words with a role are gone with the added tokens, so the folder as a whole does not load.
+            Tokenizer::from_bytes(&std::fs::read(dir.join(FILE)).unwrap(), Value::Null, &Value::Null).map(|t| format!("{} words", t.vocab_size()))
+        })
         .map(|r| r.works(&[" words"]).memory(600 * MIB).seconds(60)),
         edited("llava", "a rule that is no regular expression", bomb("(unclosed"), everything)
             .map(|r| r.fails(ErrorKind::Tokenizer, &["tokenizer.json"])),
         // Looking back makes it a pattern that goes back and forth: 2^n ways for n letters. After a million steps the piece
         // of text stays whole.
-        edited(
-            "llava",
-            "a rule with more ways than there is time",
-            bomb(r"(?=(a|aa)+$)(a|a)+\1b"),
-            encode("a".repeat(40) + "!"),
-        )
-        .map(|r| r.works(&["ids"])),
-        edited(
-            "llava",
-            "the same on a thousand times the text",
-            bomb(r"(?=(a|aa)+$)(a|a)+\1b"),
-            encode("a".repeat(40_000) + "!"),
-        )
-        .map(|r| r.works(&["ids"]).seconds(30)),
+        edited("llava", "a rule with more ways than there is time", bomb(r"(?=(a|aa)+$)(a|a)+\1b"), encode("a".repeat(40) + "!"))
+            .map(|r| r.works(&["ids"])),
+        edited("llava", "the same on a thousand times the text", bomb(r"(?=(a|aa)+$)(a|a)+\1b"), encode("a".repeat(40_000) + "!"))
+            .map(|r| r.works(&["ids"]).seconds(30)),
+        // Each word has its own million steps: the time grows with the text, and with nothing else.
+        edited("llava", "the same on fifty words", |t| {
+            let split = json!({"type": "Split", "pattern": {"Regex": r"(?=(a|aa)+$)(a|a)+\1b"}, "behavior": "Isolated", "invert": false});
+            t["pre_tokenizer"] = json!({"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, split]});
+        }, encode(("a".repeat(40) + "! ").repeat(50)))
+        .map(|r| r.works(&["ids"]).seconds(60)),
         edited("llava", "a rule of ten thousand repetitions squared", bomb(r"(?:a{1,10000}){1,10000}"), everything)
             .map(|r| r.fails(ErrorKind::Tokenizer, &["tokenizer.json"]).memory(256 * MIB)),
-        edited(
-            "llava",
-            "a vocabulary that the embedding does not have",
-            |t| {
-                let next =
-                    t["model"]["vocab"].as_object().unwrap().values().filter_map(Value::as_u64).max().unwrap() + 1;
-                // Behind the padding of the embedding.
-                for i in 0..20 {
-                    let content = if i == 19 { "What is".to_owned() } else { format!("<{i}>") };
-                    let _ = next;
-                    let id = 410 + 1 + i;
-                    t["added_tokens"].as_array_mut().unwrap().push(added(id, &content));
-                }
-            },
-            everything,
-        )
+        edited("llava", "a vocabulary that the embedding does not have", |t| {
+            let next = t["model"]["vocab"].as_object().unwrap().values().filter_map(Value::as_u64).max().unwrap() + 1;
+            // Behind the padding of the embedding.
+            for i in 0..20 {
+                let content = if i == 19 { "What is".to_owned() } else { format!("<{i}>") };
+                let _ = next;
+                let id = 410 + 1 + i;
+                t["added_tokens"].as_array_mut().unwrap().push(added(id, &content));
+            }
+        }, everything)
         .map(|r| r.fails(ErrorKind::Index, &["416"])),
     ]);
 }
@@ -291,7 +275,7 @@ fn templates_that_are_missing_broken_or_endless_are_refused() {
         bad(template("a template that refuses", "{{ raise_exception('only two may speak') }}"), &["only two may speak"]),
         bad(template("loops without end", "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"), &["fuel", "does not end by itself"]).map(|r| r.seconds(20)),
         bad(template("a range of a billion", "{{ range(1000000000) | list }}"), &["range"]),
-        bad(template("a text that doubles", "{% set ns = namespace(t='xxxxxxxx') %}{% for i in range(60) %}{% set ns.t = ns.t + ns.t %}{% endfor %}"), &["fuel"]).map(|r| r.seconds(20)),
+        bad(template("a text that doubles", "{% set ns = namespace(t='xxxxxxxx') %}{% for i in range(60) %}{% set ns.t = ns.t + ns.t %}{% endfor %}"), &["fuel"]).map(|r| r.memory(160 * MIB).seconds(20)),
         bad(template("a text of a billion blanks", "{{ '%1000000000d' | format(1) }}"), &["chat template"]),
         bad(template("an output of gigabytes", "{% for i in range(90000) %}{{ 'xxxxxxxxxx' * 1000 }}{% endfor %}"), &["the text is longer than 16777216 bytes"]).map(|r| r.seconds(20)),
         bad(template("a macro that calls itself", "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}"), &["recursion"]),
@@ -300,8 +284,12 @@ fn templates_that_are_missing_broken_or_endless_are_refused() {
         template("17 MiB", " ".repeat(17 << 20)).map(|r| r.fails(ErrorKind::Format, &["chat_template.jinja is larger than the 16777216 bytes allowed"])),
         bad(on("J16", "llava", "half a chat_template.json", |f| f.write("chat_template.json", "{\"chat_"), prepare), &["chat_template.json is not JSON"]),
         bad(on("J16", "llava", "a template that is a number", |f| f.write("chat_template.json", "{\"chat_template\": 7}"), prepare), &["chat_template.json is not a file whose chat_template is a text"]),
-        bad(on("J16", "qwen2_5_vl", "a list without a template", |f| f.set("tokenizer_config.json", "chat_template", json!([{"name": "x"}])), prepare), &["tokenizer_config.json is not a file whose chat_template is a text"]),
+        bad(on("J16", "qwen2_5_vl", "a list without a template", |f| {
+            f.remove("chat_template.json");
+            f.set("tokenizer_config.json", "chat_template", json!([{"name": "x"}]));
+        }, prepare), &["tokenizer_config.json is not a file whose chat_template is a text"]),
         on("J16", "qwen2_5_vl", "several templates", |f| {
+            f.remove("chat_template.json");
             f.edit("tokenizer_config.json", |c| {
                 let text = c["chat_template"].take();
                 c["chat_template"] = json!([{"name": "other", "template": "{% fly %}"}, {"name": "default", "template": text}]);

@@ -43,13 +43,10 @@ fn indexes_that_lie_are_refused() {
         outside("../../x.safetensors"),
         outside("/etc/x.safetensors"),
         outside("sub/x.safetensors"),
-        outside("C:\\x.safetensors"),
+        outside("C:x.safetensors"),
         outside("model.bin"),
         shards("a shard that is not there", |f| f.remove("model-00002-of-00003.safetensors"), load).map(|r| {
-            r.fails(
-                ErrorKind::Io,
-                &["model-00002-of-00003.safetensors", "No such file", "named by", "has been downloaded"],
-            )
+            r.fails(ErrorKind::Io, &["model-00002-of-00003.safetensors", "No such file", "named by", "check the path"])
         }),
         shards("a tensor in another shard than it says", first_in("model-00003-of-00003.safetensors"), load).map(|r| {
             r.fails(ErrorKind::Format, &["but the index says \"model-00003-of-00003.safetensors\"", "index: "])
@@ -156,7 +153,7 @@ fn tensors_that_do_not_fit_are_listed() {
                 map[NORM]["shape"] = json!([256]);
             });
         }, load)
-        .map(|r| r.fails(ErrorKind::Format, &["language_model.model.norm.weight (expected [64], found [256])"])),
+        .map(|r| r.fails(ErrorKind::DType, &["language_model.model.norm.weight", "F8_E4M3, which is not supported", "convert the weights"])),
     ]);
 }
 

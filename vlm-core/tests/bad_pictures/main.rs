@@ -268,8 +268,9 @@ fn colours_of_every_kind_become_eight_bits_over_white() {
             .works(&["1 x 1 [[255, 255, 255]]"]),
         decode("F28", "16 bits of transparent grey", || png::plain(1, 1, 16, GREY_ALPHA, &[9, 9, 0, 0]))
             .works(&["1 x 1 [[255, 255, 255]]"]),
-        decode("F29", "four inks", || cmyk(None)).works(&["24 x 17 [[52, 57, 132]"]),
-        decode("F29", "four inks as brightness and two colours", || cmyk(Some(2))).works(&["24 x 17"]),
+        decode("F29", "four inks", || cmyk(None)).works(&["35 x 19 [[124, 248, 0], [169, 243, 0]"]),
+        decode("F29", "four inks as brightness and two colours", || cmyk(Some(2)))
+            .works(&["35 x 19 [[255, 81, 0], [255, 34, 0]"]),
     ]);
 }
 

@@ -67,6 +67,7 @@ impl Row {
 
     /// It must work, and its result must have these parts.
     pub(crate) fn works(mut self, parts: &[&str]) -> Self {
+        self.kind = None;
         self.parts = parts.iter().map(|p| (*p).to_owned()).collect();
         self
     }

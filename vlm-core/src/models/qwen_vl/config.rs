@@ -74,6 +74,12 @@ impl QwenVlConfig {
             "qwen3_vl" => Generation::Three,
             other => return Err(wrong("config", format!("model_type {other:?} is no Qwen-VL"))),
         };
+        for section in ["text_config", "vision_config"] {
+            let found = &config[section];
+            if !found.is_null() && !found.is_object() {
+                return Err(wrong("config", format!("{section} is {found}, expected an object")));
+            }
+        }
         let mut text = if config["text_config"].is_object() { config["text_config"].clone() } else { config.clone() };
         let Some(fields) = text.as_object_mut() else { return Err(wrong("config", "not an object".to_owned())) };
         fields.insert("model_type".to_owned(), json!(format!("{model_type}_text")));

@@ -18,8 +18,9 @@ use minijinja::{Environment, UndefinedBehavior, Value, context};
 use serde_json::json;
 use std::path::Path;
 
-/// Most steps of one rendering; the longest known templates take a few thousand for a long conversation.
-const FUEL: u64 = 10_000_000;
+/// Most steps of one rendering, each of which may as well make 64 bytes of text: 64 MB of it. The longest known templates
+/// take a few thousand steps for a long conversation.
+const FUEL: u64 = 1_000_000;
 /// Longest rendered text in bytes.
 const MAX_OUTPUT: usize = 16 << 20;
 const CHAT: &str = "chat";
