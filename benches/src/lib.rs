@@ -2,6 +2,7 @@
 
 pub mod limits;
 mod memory;
+pub mod pictures;
 mod timing;
 
 pub use memory::{peak_rss_mib, rss_mib};

@@ -1,19 +1,21 @@
 //! One measurement of a whole model, as a JSON line.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // It is what the program is for.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::Instant;
-use vlm_bench::{Times, open, peak_rss_mib};
+use vlm_bench::{Times, open, peak_rss_mib, pictures};
 use vlm_core::autograd::no_grad;
-use vlm_core::backend::RandomKey;
+use vlm_core::lora::peft_config::ModuleNames;
 use vlm_core::lora::{LoraAdapter, PeftConfig};
-use vlm_core::models::{Images, VisionLanguageModel, VlmBatch, auto, load, read_config};
+use vlm_core::models::{
+    Images, ModelPart, VisionLanguageModel, VlmBatch, auto, load, read_config, set_trainable_parts,
+};
 use vlm_core::nn::{Builder, Initializer};
 use vlm_core::train::optim::{AdamW, AdamWOptions, Optimizer, collect};
-use vlm_core::{DType, Device, Tensor};
+use vlm_core::{DType, Device};
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Task {
@@ -64,12 +66,14 @@ struct Bench {
 }
 
 impl Bench {
+    /// Qwen2-VL has the settings of the language model at the top.
+    fn vocabulary(&self) -> i64 {
+        let config = self.model.config();
+        config["text_config"]["vocab_size"].as_i64().or(config["vocab_size"].as_i64()).unwrap_or(1000)
+    }
+
     fn images(&self, pictures: usize) -> Result<Images> {
-        let side = self.model.config()["vision_config"]["image_size"]
-            .as_u64()
-            .context("config.json has no vision_config.image_size")?;
-        let shape = [pictures, 3, side as usize, side as usize];
-        Ok(Tensor::randn(shape, RandomKey { seed: 2, stream: 0 }, self.arguments.dtype, &self.device)?.into())
+        pictures::noise(&*self.model, pictures, self.arguments.dtype)
     }
 
     /// Rows of pictures first and text after, the same at every call.
@@ -81,7 +85,7 @@ impl Bench {
             None => 0,
         };
         anyhow::ensure!(per_row < seq, "{images} pictures take {per_row} tokens, which leaves no text of --seq {seq}");
-        let vocabulary = self.model.config()["text_config"]["vocab_size"].as_i64().unwrap_or(1000);
+        let vocabulary = self.vocabulary();
         let id = |row: usize, i: usize| match i {
             i if i < per_row => self.model.image_token_id(),
             i => ((row * 31 + i * 7) as i64 % (vocabulary - 1)).max(1),
@@ -154,14 +158,13 @@ impl Bench {
                 Ok((times, batch * new_tokens, 0))
             }
             Task::Train => {
-                self.model.modules().set_trainable(|name| !name.contains("post_layernorm"))?;
+                set_trainable_parts(&*self.model, &ModelPart::ALL)?;
                 self.train()
             }
             Task::Lora => {
-                let targets = "^.*language_model.*\\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)$";
-                let config = json!({"peft_type": "LORA", "r": 8, "lora_alpha": 16, "target_modules": targets});
-                let config = PeftConfig::parse(config.to_string().as_bytes())?;
-                let _adapter = LoraAdapter::inject(&*self.model, "default", config, 1)?;
+                let (model, config) = (&*self.model, PeftConfig::new(8, 16.0, ModuleNames::AllLinear));
+                let text = |path: &str| model.part(path) == ModelPart::LanguageModel;
+                let _adapter = LoraAdapter::inject_where(model, "default", config, 1, text)?;
                 self.train()
             }
         }

@@ -3,6 +3,8 @@
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use vlm_core::Device;
@@ -25,6 +27,30 @@ pub fn register() -> Result<()> {
     #[cfg(feature = "cpu")]
     vlm_cpu::register()?;
     Ok(())
+}
+
+/// The folder of a model.
+///
+/// # Errors
+/// If there is no such folder.
+pub fn model_folder(spec: &str) -> Result<PathBuf> {
+    let dir = PathBuf::from(spec);
+    anyhow::ensure!(dir.is_dir(), "there is no folder {spec:?}: give the folder of a downloaded model");
+    Ok(dir)
+}
+
+/// What a program ends with: an error is told and gives the exit code 2.
+pub fn end(result: Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            #[allow(clippy::print_stderr)] // The last words of a failing program.
+            {
+                eprintln!("error: {e:#}");
+            }
+            ExitCode::from(2)
+        }
+    }
 }
 
 /// Sets the number of threads of the CPU backend.

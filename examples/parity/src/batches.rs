@@ -6,13 +6,19 @@ use crate::output::Output;
 use anyhow::{Context, Result};
 use serde_json::Value;
 use vlm_core::models::processor::{Encoded, PaddingSide, Processor, Row};
+use vlm_core::vision::Picture;
 
 /// A conversation rendered, with its pictures.
 pub(crate) fn row(folder: &Folder, processor: &Processor, messages: &Value, ask: bool) -> Result<Row> {
     let text = processor.render(messages, ask)?;
+    Ok(Row { text, pictures: pictures(folder, messages)?, ..Row::default() })
+}
+
+/// The pictures of a conversation, in order.
+pub(crate) fn pictures(folder: &Folder, messages: &Value) -> Result<Vec<Picture>> {
     let parts = messages.as_array().into_iter().flatten().flat_map(|m| m["content"].as_array().into_iter().flatten());
     let files = parts.filter(|p| p["type"] == "image").filter_map(|p| p["image"].as_str());
-    Ok(Row { text, pictures: files.map(|f| folder.picture(f)).collect::<Result<_>>()?, suffix: None })
+    files.map(|f| folder.picture(f)).collect()
 }
 
 /// The rows of a case, whose tokens and pictures are written below `prefix`.

@@ -4,10 +4,10 @@ use crate::batches;
 use crate::folder::Folder;
 use crate::output::Output;
 use anyhow::{Context, Result};
-use serde_json::{Value, json};
+use serde_json::Value;
 use vlm_core::Tensor;
 use vlm_core::models::VlmBatch;
-use vlm_core::models::processor::{Encoded, PaddingSide};
+use vlm_core::models::processor::{Learn, PaddingSide};
 use vlm_core::nn::Param;
 use vlm_core::train::optim::{AdamW, AdamWOptions, Optimizer, collect, global_norm};
 
@@ -15,31 +15,13 @@ use vlm_core::train::optim::{AdamW, AdamWOptions, Optimizer, collect, global_nor
 pub(crate) fn vlm_batch(folder: &Folder, out: &mut Output) -> Result<VlmBatch> {
     let processor = folder.processor()?;
     let told = &folder.told["train"];
-    let (mut rows, mut prompts) = (Vec::new(), Vec::new());
-    for messages in batches::conversations(told)? {
-        let (answer, asked) = messages.as_array().and_then(|m| m.split_last()).context("train: no messages")?;
-        let prompt = batches::row(folder, &processor, &json!(asked), true)?;
-        if processor.rules().suffix_end().is_some() {
-            let suffix = answer["content"][0]["text"].as_str().context("train: the answer has no text")?.to_owned();
-            rows.push(vlm_core::models::processor::Row { suffix: Some(suffix), ..prompt });
-        } else {
-            rows.push(batches::row(folder, &processor, messages, false)?);
-            prompts.push(processor.encode(std::slice::from_ref(&prompt), PaddingSide::Right)?);
-        }
-    }
+    let rows = batches::conversations(told)?.iter().map(|messages| {
+        Ok(processor.training_row(messages, batches::pictures(folder, messages)?, Learn::LastAnswer)?)
+    });
+    let rows = rows.collect::<Result<Vec<_>>>()?;
     let encoded = batches::encode(folder, &processor, &rows, PaddingSide::Right, out, "train")?;
-    let labels = match encoded.labels_of_suffixes() {
-        Some(labels) => labels,
-        None => encoded.labels_after(&common(&encoded, &prompts)),
-    };
-    out.put_rows("train/labels", &labels)?;
-    Ok(VlmBatch { labels: Some(labels), ..encoded.to_batch(folder.dtype, &folder.device)? })
-}
-
-/// How many tokens each row shares with its prompt: the last one of the prompt may merge with the answer.
-fn common(rows: &Encoded, prompts: &[Encoded]) -> Vec<usize> {
-    let rows = rows.input_ids.iter().zip(prompts);
-    rows.map(|(row, prompt)| row.iter().zip(&prompt.input_ids[0]).take_while(|(a, b)| a == b).count()).collect()
+    out.put_rows("train/labels", encoded.labels.as_ref().context("train: there is nothing to learn")?)?;
+    Ok(encoded.to_batch(folder.dtype, &folder.device)?)
 }
 
 /// All weights trained.

@@ -56,9 +56,7 @@ pub(super) fn read_folder(dir: &Path, options: &ReadOptions, collector: &mut Col
         return Ok(file.digest());
     }
     let mut hash = Sha256::new();
-    let mut pictures = Vec::new();
-    search(dir, 0, &mut pictures)?;
-    for path in pictures {
+    for path in find_pictures(dir)? {
         let name = path.strip_prefix(dir).unwrap_or(&path).to_string_lossy().replace('\\', "/");
         let caption = path.with_extension("txt");
         let row = if caption.is_file() {
@@ -83,6 +81,16 @@ pub(super) fn read_folder(dir: &Path, options: &ReadOptions, collector: &mut Col
         let _ = write!(out, "{b:02x}");
         out
     }))
+}
+
+/// All picture files of `dir` and its sub-folders by their endings, in the order of names.
+///
+/// # Errors
+/// [`ErrorKind::Io`](crate::ErrorKind::Io) naming a folder that cannot be read.
+pub fn find_pictures(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    search(dir, 0, &mut found)?;
+    Ok(found)
 }
 
 fn search(dir: &Path, depth: usize, out: &mut Vec<PathBuf>) -> Result<()> {

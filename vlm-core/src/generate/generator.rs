@@ -40,21 +40,23 @@ pub struct Generator<'m> {
     failed: bool,
 }
 
-impl std::fmt::Debug for dyn VisionLanguageModel + '_ {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "VisionLanguageModel on {}", self.device())
-    }
-}
-
 impl<'m> Generator<'m> {
     /// Prepares to answer `prompt`, whose rows are padded on the left.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] for settings out of range or more tokens than the model has positions;
     /// [`ErrorKind::Data`] for rows padded on the right or of different lengths.
-    pub fn new(model: &'m dyn VisionLanguageModel, prompt: VlmBatch, config: GenerationConfig) -> Result<Self> {
+    pub fn new(model: &'m dyn VisionLanguageModel, prompt: VlmBatch, mut config: GenerationConfig) -> Result<Self> {
         config.check()?;
         let (b, s) = prompt.size(0)?;
+        if let Some(most) = config.max_length {
+            if s >= most {
+                let message = format!("the prompt has {s} tokens and max_length is {most}");
+                return Err(Error::new(ErrorKind::Config, "generate", message)
+                    .hint("raise max_length, or shorten the prompt: fewer or smaller pictures, less text"));
+            }
+            config.max_new_tokens = config.max_new_tokens.min(most - s);
+        }
         let real = |row: usize, i: usize| prompt.attention_mask.as_ref().is_none_or(|m| m[row][i]);
         if let Some(row) = (0..b).find(|&row| !real(row, s - 1)) {
             let message = format!("row {row} of the prompt is padded on the right");

@@ -1,7 +1,7 @@
 //! An adapter over a whole model.
 
 use super::layer::{LoraLayer, initial_magnitude};
-use super::peft_config::{InitLoraWeights, PeftConfig};
+use super::peft_config::{InitLoraWeights, ModuleNames as Targets, PeftConfig};
 use crate::backend::{Distribution, RandomKey};
 use crate::models::Model;
 use crate::nn::{Linear, ModuleNames, Modules, Param, Parameter};
@@ -31,15 +31,34 @@ impl LoraAdapter {
     /// [`ErrorKind::Config`] if the targets match no layer, naming some that there are, or for a rank above a layer's size;
     /// those of [`PeftConfig::validate`].
     pub fn inject(model: &dyn Model, name: &str, config: PeftConfig, seed: u64) -> Result<Self> {
+        Self::inject_where(model, name, config, seed, |_| true)
+    }
+
+    /// As [`LoraAdapter::inject`], beside those of the targets alone for whose path in the model (not PEFT's) `allowed` is
+    /// true: some parts of a model, say. The settings then name each layer, so that PEFT adapts the same ones.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn inject_where(
+        model: &dyn Model,
+        name: &str,
+        mut config: PeftConfig,
+        seed: u64,
+        allowed: impl Fn(&str) -> bool,
+    ) -> Result<Self> {
         config.validate()?;
         let (modules, names, matcher) = (model.modules(), model.module_names(), config.matcher()?);
         let linears = modules.linears();
         modules.set_trainable(|_| false)?;
-        let mut layers = Vec::new();
+        let (mut layers, mut left_out) = (Vec::new(), false);
         for linear in &linears {
             let path = names.to_peft(linear.path());
             let is_head = linear.path().rsplit('.').next() == Some("lm_head");
             let Some(adapted) = matcher.matches(&path, true, is_head) else { continue };
+            if !allowed(linear.path()) {
+                left_out = true;
+                continue;
+            }
             layers.push((
                 linear.clone(),
                 Arc::new(new_layer(linear, name, &config, adapted.r, config.scale(adapted), seed)?),
@@ -47,10 +66,19 @@ impl LoraAdapter {
         }
         if layers.is_empty() {
             let some: Vec<String> = linears.iter().take(6).map(|l| names.to_peft(l.path())).collect();
-            let message = format!("target_modules {:?} match no linear layer", config.target_modules);
+            let message = match left_out {
+                true => format!("target_modules {:?} match layers of frozen parts only", config.target_modules),
+                false => format!("target_modules {:?} match no linear layer", config.target_modules),
+            };
             return Err(
                 Error::new(ErrorKind::Config, "lora", message).hint(format!("layers are called {} …", some.join(", ")))
             );
+        }
+        if left_out {
+            let paths = layers.iter().map(|(l, _): &(Arc<Linear>, _)| names.to_peft(l.path())).collect();
+            config.target_modules = Targets::Names(paths);
+            config.exclude_modules = None;
+            (config.layers_to_transform, config.layers_pattern) = (None, Vec::new());
         }
         let mut full = Vec::new();
         for param in modules.parameters() {

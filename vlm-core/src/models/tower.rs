@@ -160,6 +160,16 @@ impl Tower {
         })
     }
 
+    /// Whether the features after `layers` depend on what is called `name` inside of the tower: neither on later layers nor
+    /// on what follows the last one.
+    pub fn reaches(name: &str, layers: &[usize]) -> bool {
+        if name.starts_with("post_layernorm.") || name.starts_with("head.") {
+            return false;
+        }
+        let layer = name.strip_prefix("encoder.layers.").and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
+        layer.is_none_or(|layer| layers.iter().any(|&used| layer < used))
+    }
+
     /// The hidden states after so many layers, joined along the width, tokens chosen by `strategy`: `[n, tokens, width]`
     /// for pictures `[n, channels, size, size]`.
     ///

@@ -1,8 +1,9 @@
 //! What all models can do.
 
-use super::{Images, VlmBatch};
+use super::{Images, ModelPart, VlmBatch};
 use crate::nn::{Builder, KvCache, LossSum, ModuleNames, Modules};
 use crate::{DType, Device, Error, ErrorKind, Result, Tensor};
+use std::fmt;
 use std::sync::Arc;
 
 /// What every model has: parameters, the configuration they were built from, and where it computes.
@@ -34,6 +35,18 @@ pub trait Model: Send + Sync {
     /// How module paths correspond to those of the running transformers model, which adapter files use.
     fn module_names(&self) -> ModuleNames {
         ModuleNames::default()
+    }
+
+    /// The part that a parameter or module belongs to, by its name.
+    fn part(&self, name: &str) -> ModelPart {
+        ModelPart::of(name)
+    }
+
+    /// Whether the outputs depend on the parameter or module called `name`. Published files hold some that take no part,
+    /// such as the layers of a LLaVA's tower after the one whose features are used.
+    fn takes_part(&self, name: &str) -> bool {
+        let _ = name;
+        true
     }
 
     /// All parameters and named modules.
@@ -130,4 +143,16 @@ pub trait DualEncoder: Model {
     /// # Errors
     /// [`ErrorKind::Shape`] unless there are as many pictures as texts.
     fn loss(&self, logits_per_image: &Tensor) -> Result<Tensor>;
+}
+
+impl fmt::Debug for dyn VisionLanguageModel + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VisionLanguageModel({} on {})", self.config()["model_type"], self.device())
+    }
+}
+
+impl fmt::Debug for dyn DualEncoder + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DualEncoder({} on {})", self.config()["model_type"], self.device())
+    }
 }

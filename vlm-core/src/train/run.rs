@@ -24,12 +24,14 @@ pub(super) struct State {
     pub(super) step: u64,
     pub(super) tokens: u64,
     pub(super) elapsed: Duration,
+    /// Whether some step has shown that every parameter gets a gradient.
+    pub(super) complete: bool,
 }
 
 impl State {
     pub(super) fn new(params: Vec<Param>, loader: Loader, options: &TrainerOptions) -> Self {
         let optimizer = AdamW::new(options.adamw.clone());
-        State { params, optimizer, loader, step: 0, tokens: 0, elapsed: Duration::ZERO }
+        State { params, optimizer, loader, step: 0, tokens: 0, elapsed: Duration::ZERO, complete: false }
     }
 
     /// Writes a checkpoint.

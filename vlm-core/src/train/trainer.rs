@@ -4,7 +4,7 @@ use super::Task;
 use super::checkpoint::{CheckpointStore, OutputLock, latest, resume_from};
 use super::evaluation::{Evaluation, ModeSwitch};
 use super::logs::Logs;
-use super::optim::{Optimizer, Schedule, collect, global_norm, missing, require_all};
+use super::optim::{Optimizer, Schedule, collect, global_norm, require_all};
 use super::options::{Resume, TrainerOptions};
 use super::report::{Progress, ProgressSink};
 use super::run::State;
@@ -214,7 +214,7 @@ impl<'t> Trainer<'t> {
         Ok(())
     }
 
-    fn step(&mut self, task: &dyn Task, state: &mut State, schedule: &Schedule) -> Result<Step> {
+    fn step(&self, task: &dyn Task, state: &mut State, schedule: &Schedule) -> Result<Step> {
         let mut grads: Vec<Option<Tensor>> = vec![None; state.params.len()];
         let (mut sum, mut tokens, mut rows) = (0.0, 0, Vec::new());
         for micro in 0..self.options.gradient_accumulation_steps {
@@ -234,12 +234,11 @@ impl<'t> Trainer<'t> {
                 };
             }
         }
-        if state.step == 0 && !self.options.allow_missing_gradients {
-            require_all(&state.params, &grads)?;
-        } else if state.step == 0
-            && let Some(names) = missing(&state.params, &grads)
-        {
-            self.sink.message(&format!("without a gradient, so they keep their values: {names}"));
+        if !state.complete && task.reaches_all(&rows) {
+            if !self.options.allow_missing_gradients {
+                require_all(&state.params, &grads)?;
+            }
+            state.complete = true;
         }
         let scale = 1.0 / tokens as f64;
         let norm = global_norm(grads.iter().flatten(), scale)?;

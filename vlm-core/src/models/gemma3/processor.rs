@@ -47,6 +47,10 @@ impl PictureText for Gemma3PictureText {
         Ok(Pictures { data: values.data, shape: values.shape.to_vec(), ..Pictures::default() })
     }
 
+    fn placeholder(&self) -> &str {
+        &self.placeholder
+    }
+
     fn expand(&self, text: &str, _pictures: &Pictures, range: Range<usize>) -> Result<String> {
         replace_placeholders(text, &self.placeholder, range, |_| Ok(self.picture.clone()))
     }

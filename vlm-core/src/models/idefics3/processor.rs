@@ -48,6 +48,10 @@ impl PictureText for Idefics3PictureText {
         })
     }
 
+    fn placeholder(&self) -> &str {
+        IMAGE
+    }
+
     fn expand(&self, text: &str, pictures: &Pictures, range: Range<usize>) -> Result<String> {
         let tokens = IMAGE.repeat(self.tokens);
         replace_placeholders(text, IMAGE, range, |i| {

@@ -58,6 +58,10 @@ impl PictureText for InternVlPictureText {
         })
     }
 
+    fn placeholder(&self) -> &str {
+        &self.placeholder
+    }
+
     fn expand(&self, text: &str, pictures: &Pictures, range: Range<usize>) -> Result<String> {
         let [begin, end] = &self.around;
         replace_placeholders(text, &self.placeholder, range, |i| {

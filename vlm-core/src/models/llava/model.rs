@@ -65,6 +65,10 @@ impl Model for Llava {
             ("language_model.lm_head", "lm_head"),
         ])
     }
+
+    fn takes_part(&self, name: &str) -> bool {
+        name.strip_prefix("vision_tower.vision_model.").is_none_or(|inside| Tower::reaches(inside, &self.layers))
+    }
 }
 
 impl ImageTextModel for Llava {

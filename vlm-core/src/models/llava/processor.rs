@@ -9,6 +9,8 @@ use serde_json::Value;
 use std::ops::Range;
 use std::path::Path;
 
+const IMAGE: &str = "<image>";
+
 /// CLIP's processor, and `<image>` once per token of a picture.
 #[derive(Clone, Debug)]
 pub struct LlavaPictureText {
@@ -34,7 +36,11 @@ impl PictureText for LlavaPictureText {
         Ok(Pictures { data: values.data, shape: values.shape.to_vec(), ..Pictures::default() })
     }
 
+    fn placeholder(&self) -> &str {
+        IMAGE
+    }
+
     fn expand(&self, text: &str, _pictures: &Pictures, range: Range<usize>) -> Result<String> {
-        replace_placeholders(text, "<image>", range, |_| Ok("<image>".repeat(self.tokens)))
+        replace_placeholders(text, IMAGE, range, |_| Ok(IMAGE.repeat(self.tokens)))
     }
 }

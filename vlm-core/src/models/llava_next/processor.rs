@@ -42,6 +42,10 @@ impl PictureText for LlavaNextPictureText {
         })
     }
 
+    fn placeholder(&self) -> &str {
+        IMAGE
+    }
+
     fn expand(&self, text: &str, pictures: &Pictures, range: Range<usize>) -> Result<String> {
         let whole = self.config.vision_config.tokens(self.config.vision_feature_select_strategy);
         replace_placeholders(text, IMAGE, range, |i| {

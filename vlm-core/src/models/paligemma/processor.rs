@@ -51,6 +51,10 @@ impl PictureText for PaliGemmaPictureText {
         Ok(Pictures { data: values.data, shape: values.shape.to_vec(), ..Pictures::default() })
     }
 
+    fn placeholder(&self) -> &str {
+        IMAGE
+    }
+
     fn expand(&self, text: &str, _pictures: &Pictures, range: Range<usize>) -> Result<String> {
         // Pictures come first, wherever the text had them.
         let pictures = IMAGE.repeat(self.tokens * range.len());

@@ -2,11 +2,13 @@
 //!
 //! What differs between families is a [`PictureText`]; the rest is written once in [`Processor`].
 
+mod answers;
 mod dual;
 mod families;
 mod pictures;
 mod rows;
 
+pub use answers::Learn;
 pub use dual::{DualProcessor, Texts};
 pub use families::{PictureTextLoader, register};
 pub use pictures::Pictures;
@@ -29,6 +31,9 @@ pub trait PictureText: Send + Sync + Debug {
     /// # Errors
     /// [`ErrorKind::Image`] for a picture that the family cannot take.
     fn pictures(&self, rows: &[Vec<Picture>]) -> Result<Pictures>;
+
+    /// What stands for a picture in the text of a conversation, before [`PictureText::expand`].
+    fn placeholder(&self) -> &str;
 
     /// The text that the tokenizer gets: every placeholder of `text` stands for one of the pictures `range` and becomes as
     /// many as that picture has tokens, with what the family puts around them.

@@ -5,6 +5,7 @@ use crate::models::VlmBatch;
 use crate::tensor::IGNORE_INDEX;
 use crate::vision::Picture;
 use crate::{DType, Device, Error, ErrorKind, Result};
+use std::ops::Range;
 
 /// A rendered conversation with its pictures.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +16,8 @@ pub struct Row {
     pub pictures: Vec<Picture>,
     /// The answer to be learnt, for families without a chat template (PaliGemma).
     pub suffix: Option<String>,
+    /// Ranges of bytes of `text` to be learnt ([`Processor::training_row`]).
+    pub learnt: Vec<Range<usize>>,
 }
 
 /// Where short rows are filled up.
@@ -39,6 +42,8 @@ pub struct Encoded {
     pub attention_mask: Vec<Vec<bool>>,
     /// `[b][s]`: 1 for tokens of a suffix; `None` for families without suffixes.
     pub token_type_ids: Option<Vec<Vec<i64>>>,
+    /// `[b][s]`: the id where something is to be learnt, [`IGNORE_INDEX`] elsewhere; `None` if no row has anything.
+    pub labels: Option<Vec<Vec<i64>>>,
     /// The pictures of all rows; `None` if there is none.
     pub pictures: Option<Pictures>,
 }
@@ -54,74 +59,90 @@ impl Encoded {
             attention_mask: Some(self.attention_mask.clone()),
             images: self.pictures.as_ref().map(|p| p.to_images(dtype, device)).transpose()?,
             token_type_ids: self.token_type_ids.clone(),
-            labels: None,
+            labels: self.labels.clone(),
         })
     }
+}
 
-    /// Labels for rows padded on the right: the tokens after the first `prompts[row]`, padding left out.
-    pub fn labels_after(&self, prompts: &[usize]) -> Vec<Vec<i64>> {
-        let rows = self.input_ids.iter().zip(&self.attention_mask).zip(prompts);
-        rows.map(|((ids, mask), &prompt)| {
-            let label = |(i, (&id, &real)): (usize, (&i64, &bool))| if real && i >= prompt { id } else { IGNORE_INDEX };
-            ids.iter().zip(mask).enumerate().map(label).collect()
-        })
-        .collect()
-    }
-
-    /// The labels of suffixes, which have token type 1.
-    pub fn labels_of_suffixes(&self) -> Option<Vec<Vec<i64>>> {
-        let types = self.token_type_ids.as_ref()?;
-        let rows = self.input_ids.iter().zip(types).zip(&self.attention_mask);
-        let label = |((&id, &kind), &real): ((&i64, &i64), &bool)| if real && kind == 1 { id } else { IGNORE_INDEX };
-        Some(rows.map(|((ids, types), mask)| ids.iter().zip(types).zip(mask).map(label).collect()).collect())
-    }
+/// A row's tokens before padding.
+struct Tokens {
+    ids: Vec<i64>,
+    /// How many of them are the prompt; the others a suffix.
+    prompt: usize,
+    learnt: Vec<bool>,
 }
 
 pub(super) fn encode(p: &Processor, rows: &[Row], side: PaddingSide) -> Result<Encoded> {
     let pictures: Vec<Vec<Picture>> = rows.iter().map(|r| r.pictures.clone()).collect();
     let has_pictures = pictures.iter().any(|p| !p.is_empty());
     let held = if has_pictures { p.rules.pictures(&pictures)? } else { Pictures::default() };
-    let end = p.rules.suffix_end();
     let (mut out, mut tokens, mut next) = (Encoded::default(), Vec::with_capacity(rows.len()), 0);
     for (i, row) in rows.iter().enumerate() {
         let range = next..next + row.pictures.len();
         next = range.end;
-        let expanded = p.rules.expand(&row.text, &held, range).map_err(|e| e.with("row", i))?;
-        let special = p.adds_special_tokens(&row.text);
-        let ids = |text: &str, special: bool| -> Result<Vec<i64>> {
-            Ok(p.tokenizer.encode(text, special).map_err(|e| e.with("row", i))?.into_iter().map(i64::from).collect())
-        };
-        let (prompt, suffix) = (
-            ids(&expanded, special)?,
-            match (&row.suffix, end) {
-                (Some(suffix), Some(end)) => ids(&format!("{suffix}{end}"), false)?,
-                (Some(_), None) => {
-                    let message = "a suffix is given, but this family's answers belong to the conversation";
-                    return Err(Error::new(ErrorKind::Data, "encode", message).with("row", i));
-                }
-                (None, _) => Vec::new(),
-            },
-        );
+        let expanded = p.rules.expand(&row.text, &held, range.clone()).map_err(|e| e.with("row", i))?;
+        tokens.push(row_tokens(p, row, &expanded, &held, range).map_err(|e| e.with("row", i))?);
         out.expanded.push(expanded);
-        out.add_special_tokens.push(special);
-        tokens.push((prompt, suffix));
+        out.add_special_tokens.push(p.adds_special_tokens(&row.text));
     }
-    let longest = tokens.iter().map(|(p, s)| p.len() + s.len()).max().unwrap_or(0);
+    let longest = tokens.iter().map(|t| t.ids.len()).max().unwrap_or(0);
     let pad = p.tokenizer.pad_id().or(p.tokenizer.eos_id()).map_or(0, i64::from);
-    let mut types = Vec::new();
-    for (prompt, suffix) in tokens {
-        let (n, prompt_len) = (prompt.len() + suffix.len(), prompt.len());
-        let real = prompt.into_iter().chain(suffix).enumerate().map(|(i, id)| (id, true, i64::from(i >= prompt_len)));
-        let filler = std::iter::repeat_n((pad, false, 0), longest - n);
-        let all: Vec<(i64, bool, i64)> = match side {
+    let (mut types, mut labels) = (Vec::new(), Vec::new());
+    for Tokens { ids, prompt, learnt } in tokens {
+        let missing = longest - ids.len();
+        let real = ids
+            .into_iter()
+            .zip(learnt)
+            .enumerate()
+            .map(|(i, (id, learnt))| (id, true, i64::from(i >= prompt), if learnt { id } else { IGNORE_INDEX }));
+        let filler = std::iter::repeat_n((pad, false, 0, IGNORE_INDEX), missing);
+        let all: Vec<(i64, bool, i64, i64)> = match side {
             PaddingSide::Left => filler.chain(real).collect(),
             PaddingSide::Right => real.chain(filler).collect(),
         };
         out.input_ids.push(all.iter().map(|t| t.0).collect());
         out.attention_mask.push(all.iter().map(|t| t.1).collect());
         types.push(all.iter().map(|t| t.2).collect());
+        labels.push(all.iter().map(|t| t.3).collect());
     }
-    out.token_type_ids = end.map(|_| types);
+    out.token_type_ids = p.rules.suffix_end().map(|_| types);
+    out.labels = rows.iter().any(|r| r.suffix.is_some() || !r.learnt.is_empty()).then_some(labels);
     out.pictures = has_pictures.then_some(held);
     Ok(out)
+}
+
+fn row_tokens(p: &Processor, row: &Row, expanded: &str, held: &Pictures, pictures: Range<usize>) -> Result<Tokens> {
+    let special = p.adds_special_tokens(&row.text);
+    let ids = |text: &str, special: bool| -> Result<Vec<i64>> {
+        Ok(p.tokenizer.encode(text, special)?.into_iter().map(i64::from).collect())
+    };
+    let mut all = ids(expanded, special)?;
+    let mut learnt = vec![false; all.len()];
+    // Tokens of the text up to a place: those that do not change when the rest follows.
+    let until = |end: usize| -> Result<usize> {
+        let text = &row.text[..end];
+        if text.is_empty() || end == row.text.len() {
+            return Ok(if end == 0 { 0 } else { all.len() });
+        }
+        let shown = text.matches(p.rules.placeholder()).count();
+        let before = ids(&p.rules.expand(text, held, pictures.start..pictures.start + shown)?, special)?;
+        Ok(all.iter().zip(&before).take_while(|(a, b)| a == b).count())
+    };
+    for range in &row.learnt {
+        let (start, end) = (until(range.start)?, until(range.end)?);
+        if start < end {
+            learnt[start..end].fill(true);
+        }
+    }
+    let prompt = all.len();
+    match (&row.suffix, p.rules.suffix_end()) {
+        (Some(suffix), Some(end)) => all.extend(ids(&format!("{suffix}{end}"), false)?),
+        (Some(_), None) => {
+            let message = "a suffix is given, but this family's answers belong to the conversation";
+            return Err(Error::new(ErrorKind::Data, "encode", message));
+        }
+        (None, _) => {}
+    }
+    learnt.resize(all.len(), true);
+    Ok(Tokens { ids: all, prompt, learnt })
 }

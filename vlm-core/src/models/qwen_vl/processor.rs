@@ -46,6 +46,10 @@ impl PictureText for QwenPictureText {
         })
     }
 
+    fn placeholder(&self) -> &str {
+        &self.placeholder
+    }
+
     fn expand(&self, text: &str, pictures: &Pictures, range: Range<usize>) -> Result<String> {
         let merged = self.images.merge_size.pow(2);
         replace_placeholders(text, &self.placeholder, range, |i| {

@@ -4,6 +4,7 @@
 //! runs with bounded work and bounded output and sees nothing but the conversation. What users write is data to it, never
 //! source.
 
+mod answers;
 mod json;
 mod python;
 mod source;
@@ -20,6 +21,7 @@ use std::path::Path;
 const FUEL: u64 = 10_000_000;
 /// Longest rendered text in bytes.
 const MAX_OUTPUT: usize = 16 << 20;
+const CHAT: &str = "chat";
 
 /// A compiled chat template.
 #[derive(Debug)]
@@ -27,6 +29,8 @@ pub struct ChatTemplate {
     environment: Environment<'static>,
     /// Names and texts of special tokens, which templates may print.
     tokens: serde_json::Map<String, serde_json::Value>,
+    /// Whether the template itself marks what the assistant says.
+    marked: bool,
 }
 
 /// What a rendering is given besides the messages.
@@ -53,10 +57,11 @@ impl ChatTemplate {
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         python::add(&mut environment);
         json::add(&mut environment);
+        let marked = answers::compile(&mut environment, template)?;
         let template = source::without_generation_tags(template);
-        environment.add_template_owned("chat", template).map_err(|e| failure("compile chat template", &e))?;
+        environment.add_template_owned(CHAT, template).map_err(|e| failure("compile chat template", &e))?;
         let tokens = tokens.into_iter().map(|(name, text)| (name.to_owned(), text.into())).collect();
-        Ok(ChatTemplate { environment, tokens })
+        Ok(ChatTemplate { environment, tokens, marked })
     }
 
     /// The template of a model's folder, wherever it stands: `chat_template.jinja`, `chat_template.json`, or
@@ -74,7 +79,7 @@ impl ChatTemplate {
     /// # Errors
     /// [`ErrorKind::Template`] if the template refuses the conversation or takes too long.
     pub fn render(&self, messages: &[Message], options: &RenderOptions) -> Result<String> {
-        self.render_json(&to_json(messages), options)
+        self.render_json(&messages_to_json(messages), options)
     }
 
     /// As [`ChatTemplate::render`], for messages in transformers' form: `[{"role", "content"}]`, content a text or a list
@@ -83,6 +88,10 @@ impl ChatTemplate {
     /// # Errors
     /// As [`ChatTemplate::render`]; [`ErrorKind::Data`] if `messages` is not a list of objects with a role.
     pub fn render_json(&self, messages: &serde_json::Value, options: &RenderOptions) -> Result<String> {
+        self.render_named(CHAT, messages, options)
+    }
+
+    fn render_named(&self, name: &str, messages: &serde_json::Value, options: &RenderOptions) -> Result<String> {
         let rows = messages.as_array().filter(|rows| rows.iter().all(|m| m["role"].is_string()));
         let Some(rows) = rows else {
             return Err(Error::new(ErrorKind::Data, "chat template", "messages are not a list of objects with a role"));
@@ -96,7 +105,7 @@ impl ChatTemplate {
             add_generation_prompt => options.add_generation_prompt,
             ..Value::from(Serde(&variables))
         };
-        let template = self.environment.get_template("chat").map_err(|e| failure("chat template", &e))?;
+        let template = self.environment.get_template(name).map_err(|e| failure("chat template", &e))?;
         let mut out = Bounded { text: Vec::new(), over: false };
         let rendered = template.render_captured_to(given, &mut out);
         if out.over {
@@ -118,7 +127,7 @@ fn blocks_on_own_lines() -> Result<SyntaxConfig> {
 }
 
 /// Messages in transformers' form: a text alone as a list with one part, as processors hand it to templates.
-fn to_json(messages: &[Message]) -> serde_json::Value {
+pub fn messages_to_json(messages: &[Message]) -> serde_json::Value {
     let part = |p: &Part| match p {
         Part::Text(text) => json!({"type": "text", "text": text}),
         Part::Image(_) => json!({"type": "image"}),

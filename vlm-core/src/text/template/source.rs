@@ -47,8 +47,14 @@ fn pick(value: &Value) -> Option<String> {
     }
 }
 
-/// `{% generation %}` marks what a model says, for loss masks; for rendering it becomes a condition that always holds.
+/// The template without `{% generation %}` tags, which mark what a model says: conditions that always hold.
 pub(super) fn without_generation_tags(template: &str) -> String {
+    replace_generation_tags(template, "if true", "endif")
+}
+
+/// The template with other block tags in the place of `{% generation %}` and `{% endgeneration %}`, their marks for white
+/// space kept.
+pub(super) fn replace_generation_tags(template: &str, open: &str, close: &str) -> String {
     let mut out = String::with_capacity(template.len());
     let mut rest = template;
     while let Some(start) = rest.find("{%") {
@@ -56,16 +62,18 @@ pub(super) fn without_generation_tags(template: &str) -> String {
         let tag = &rest[start + 2..start + len];
         let word = tag.trim_matches(|c: char| c == '-' || c == '+' || c.is_whitespace());
         out.push_str(&rest[..start]);
-        if let Some(as_if) = match word {
-            "generation" => Some("if true"),
-            "endgeneration" => Some("endif"),
+        let instead = match word {
+            "generation" => Some(open),
+            "endgeneration" => Some(close),
             _ => None,
-        } {
-            let (left, right) =
-                (if tag.starts_with('-') { "-" } else { "" }, if tag.ends_with('-') { "-" } else { "" });
-            out.push_str(&format!("{{%{left} {as_if} {right}%}}"));
-        } else {
-            out.push_str(&rest[start..start + len + 2]);
+        };
+        match instead {
+            Some(word) => {
+                let (left, right) =
+                    (if tag.starts_with('-') { "-" } else { "" }, if tag.ends_with('-') { "-" } else { "" });
+                out.push_str(&format!("{{%{left} {word} {right}%}}"));
+            }
+            None => out.push_str(&rest[start..start + len + 2]),
         }
         rest = &rest[start + len + 2..];
     }
