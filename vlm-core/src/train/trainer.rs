@@ -4,7 +4,7 @@ use super::Task;
 use super::checkpoint::{CheckpointStore, OutputLock, latest, resume_from};
 use super::evaluation::{Evaluation, ModeSwitch};
 use super::logs::Logs;
-use super::optim::{Optimizer, Schedule, collect, global_norm, missing, require_all};
+use super::optim::{Optimizer, Schedule, collect, global_norm, require_all};
 use super::options::{Resume, TrainerOptions};
 use super::report::{Progress, ProgressSink};
 use super::run::State;
@@ -214,7 +214,7 @@ impl<'t> Trainer<'t> {
         Ok(())
     }
 
-    fn step(&mut self, task: &dyn Task, state: &mut State, schedule: &Schedule) -> Result<Step> {
+    fn step(&self, task: &dyn Task, state: &mut State, schedule: &Schedule) -> Result<Step> {
         let mut grads: Vec<Option<Tensor>> = vec![None; state.params.len()];
         let (mut sum, mut tokens, mut rows) = (0.0, 0, Vec::new());
         for micro in 0..self.options.gradient_accumulation_steps {

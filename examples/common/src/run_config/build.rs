@@ -8,7 +8,7 @@ use vlm_core::data::ValidationSize;
 use vlm_core::lora::PeftConfig;
 use vlm_core::lora::peft_config::{Bias, ModuleNames};
 use vlm_core::train::optim::{AdamWOptions, ScheduleKind};
-use vlm_core::train::{Resume, TrainerOptions};
+use vlm_core::train::{ConversationOptions, Resume, TrainerOptions};
 use vlm_core::{DType, Error, ErrorKind, Result};
 
 /// Settings that say something about one method alone.
@@ -172,6 +172,12 @@ fn data(r: &Reader) -> Result<Option<DataConfig>> {
         let what = "contradicts train_on_prompt: the last answer alone, or everything";
         return Err(r.wrong("mask_history", what).hint("set one of them to false"));
     }
+    let (image_max_pixels, image_min_pixels) = (r.positive("image_max_pixels")?, r.positive("image_min_pixels")?);
+    if let (Some(max), Some(min)) = (image_max_pixels, image_min_pixels)
+        && max < min
+    {
+        return Err(r.wrong("image_max_pixels", format!("is {max}, below image_min_pixels {min}")));
+    }
     Ok(Some(DataConfig {
         dataset,
         eval_dataset: r.names("eval_dataset")?.unwrap_or_default(),
@@ -182,9 +188,13 @@ fn data(r: &Reader) -> Result<Option<DataConfig>> {
         caption_prompt: r.text("caption_prompt")?.unwrap_or_default(),
         max_bad_rows: r.count("max_bad_rows")?.unwrap_or(0),
         max_samples: r.positive("max_samples")?,
-        cutoff_len: r.positive("cutoff_len")?.unwrap_or(2048),
-        mask_history,
-        train_on_prompt,
+        conversation: ConversationOptions {
+            cutoff_len: Some(r.positive("cutoff_len")?.unwrap_or(2048)),
+            mask_history,
+            train_on_prompt,
+            image_max_pixels,
+            image_min_pixels,
+        },
     }))
 }
 
@@ -299,8 +309,6 @@ fn trainer(r: &Reader, model: &str, kind: FinetuningType, warnings: &mut Vec<Str
             Some(Err(word)) if word == "auto" => Resume::IfThere,
             Some(Err(path)) => Resume::From(path.into()),
         },
-        // A part that takes no part in the loss keeps its values, as in Hugging Face's trainer; the run says so.
-        allow_missing_gradients: true,
         tensorboard: !report.iter().any(|name| name == "none"),
         plot_loss: r.flag("plot_loss")?.unwrap_or(true),
         ..TrainerOptions::new(output)

@@ -60,6 +60,8 @@ pub(super) const USED: &[&str] = &[
     "cutoff_len",
     "mask_history",
     "train_on_prompt",
+    "image_max_pixels",
+    "image_min_pixels",
     // training
     "per_device_train_batch_size",
     "gradient_accumulation_steps",
@@ -182,8 +184,6 @@ const OTHERS: &[(&str, Role)] = &[
     ("double_quantization", Ignored("nothing is quantised")),
     ("loraplus_lr_embedding", Ignored("loraplus_lr_ratio is not supported")),
     ("pissa_iter", Ignored("pissa_init is not supported")),
-    ("image_max_pixels", Refused(&[], "make the pictures smaller, or set the limit in preprocessor_config.json")),
-    ("image_min_pixels", Refused(&[], "set the limit in preprocessor_config.json")),
     ("image_do_pan_and_scan", Refused(&["false"], "pictures are prepared as the model's folder says")),
     ("crop_to_patches", Refused(&["false"], "pictures are prepared as the model's folder says")),
     ("quantization_bit", Refused(&["none"], "train in bf16")),

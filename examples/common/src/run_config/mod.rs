@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use vlm_core::data::ValidationSize;
 use vlm_core::lora::PeftConfig;
-use vlm_core::train::TrainerOptions;
+use vlm_core::train::{ConversationOptions, TrainerOptions};
 use vlm_core::{DType, Error, Result};
 
 /// What is learnt.
@@ -94,12 +94,8 @@ pub struct DataConfig {
     pub max_bad_rows: usize,
     /// How many rows of each dataset are used, the first ones.
     pub max_samples: Option<usize>,
-    /// Most tokens of a row.
-    pub cutoff_len: usize,
-    /// Whether only the last answer is learnt.
-    pub mask_history: bool,
-    /// Whether questions are learnt, too.
-    pub train_on_prompt: bool,
+    /// What is learnt of a conversation.
+    pub conversation: ConversationOptions,
 }
 
 /// The settings of a job.

@@ -60,7 +60,7 @@ fn defaults_are_those_of_hugging_face_and_llama_factory() {
     assert_eq!((t.num_train_epochs, t.learning_rate, t.warmup_ratio), (3.0, 5e-5, 0.0));
     assert_eq!((t.lr_scheduler_type, t.max_grad_norm, t.adamw.weight_decay), (ScheduleKind::Linear, Some(1.0), 0.0));
     assert_eq!((t.per_device_train_batch_size, t.save_steps, t.save_total_limit), (8, 500, None));
-    assert_eq!((config.lora.r, config.lora.lora_alpha, config.data.cutoff_len), (8, 16.0, 2048));
+    assert_eq!((config.lora.r, config.lora.lora_alpha, config.data.conversation.cutoff_len), (8, 16.0, Some(2048)));
     assert_eq!((config.finetuning_type, config.eval_steps, &t.resume), (FinetuningType::Lora, None, &Resume::No));
     let (config, _) = yaml("lora_rank: 4\n").unwrap();
     assert_eq!(config.lora.lora_alpha, 8.0, "twice the rank");
@@ -190,6 +190,7 @@ fn every_mistake_names_its_place_and_the_remedy() {
         ("report_to: wandb", &["report_to is \"wandb\", expected none, tensorboard or all"]),
         ("lr_scheduler_type: polynomial", &["lr_scheduler_type is \"polynomial\", expected one of linear, cosine"]),
         ("cutoff_len: 0", &["cutoff_len is 0"]),
+        ("image_max_pixels: 10\nimage_min_pixels: 20", &["line 3: image_max_pixels is 10, below image_min_pixels 20"]),
         ("threads: 0", &["threads is 0"]),
         ("max_samples: 0", &["max_samples is 0"]),
         ("quantization_bit: 4", &["quantization_bit is not supported, found 4"]),

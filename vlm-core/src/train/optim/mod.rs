@@ -58,17 +58,15 @@ pub fn collect(params: &[Param], grads: &mut Gradients, allow_missing: bool) -> 
 /// # Errors
 /// [`ErrorKind::MissingGradient`] listing those that have none.
 pub fn require_all(params: &[Param], grads: &[Option<Tensor>]) -> Result<()> {
-    let Some(names) = missing(params, grads) else { return Ok(()) };
-    Err(Error::new(ErrorKind::MissingGradient, "train", format!("trained parameters got no gradient: {names}"))
-        .hint("freeze them, use them in the loss, or set allow_missing_gradients if it is meant"))
-}
-
-/// How many parameters have no gradient and what they are called, if any: `2 (first.weight, second.weight)`.
-pub(super) fn missing(params: &[Param], grads: &[Option<Tensor>]) -> Option<String> {
     let missing: Vec<&str> = params.iter().zip(grads).filter(|(_, g)| g.is_none()).map(|(p, _)| p.name()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
     let shown = missing.iter().take(8).copied().collect::<Vec<_>>().join(", ");
-    let more = if missing.len() > 8 { ", …" } else { "" };
-    (!missing.is_empty()).then(|| format!("{} ({shown}{more})", missing.len()))
+    let more = if missing.len() > 8 { format!(" and {} more", missing.len() - 8) } else { String::new() };
+    let message = format!("{} trained parameters got no gradient: {shown}{more}", missing.len());
+    Err(Error::new(ErrorKind::MissingGradient, "train", message)
+        .hint("freeze them, use them in the loss, or set allow_missing_gradients if it is meant"))
 }
 
 fn bad_state(message: String) -> Error {
