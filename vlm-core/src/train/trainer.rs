@@ -247,8 +247,6 @@ impl<'t> Trainer<'t> {
         if !state.complete && task.reaches_all(&rows) {
             if !self.options.allow_missing_gradients {
                 require_all(&state.params, &grads)?;
-            } else if let Some(names) = missing(&state.params, &grads) {
-                self.sink.message(&format!("without a gradient, so they keep their values: {names}"));
             }
             state.complete = true;
         }
