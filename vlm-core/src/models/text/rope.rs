@@ -35,7 +35,7 @@ pub(super) fn of_layer(c: &TextConfig, i: usize) -> Result<Rope> {
     crate::models::Limits::positive(S, named, theta)?;
     let rope = Rope::new(c.head_dim(), theta);
     let scaling = if local.is_some() { None } else { c.rope_scaling.as_ref().or(parameters) };
-    let Some(scaling) = scaling.filter(|s| !s.is_null()) else { return sectioned(c, rope, &Value::Null) };
+    let scaling = scaling.unwrap_or(&Value::Null);
     let optional = |name: &str| -> Result<Option<f64>> {
         let Some(found) = scaling.get(name).filter(|v| !v.is_null()) else { return Ok(None) };
         let number = found.as_f64().filter(|v| v.is_finite() && *v > 0.0);
