@@ -51,6 +51,8 @@ struct Answer {
 struct Linked {
     etag: Option<String>,
     size: Option<u64>,
+    /// The commit that the file is of. Pages of networks that want a log-in have none.
+    commit: Option<String>,
 }
 
 /// A file as the server knows it.
@@ -134,6 +136,14 @@ impl Client {
             if status != StatusCode::OK && !(status.is_redirection() && linked.etag.is_some()) {
                 return Err(self.refused(&response, &address, id, commit, Some(file)));
             }
+            if linked.commit.as_deref().is_none_or(|c| !c.eq_ignore_ascii_case(commit.as_str())) {
+                let found = linked.commit.map_or_else(|| "none".to_owned(), |c| shown(&c));
+                let message = format!("{} answers for another commit of {file}", start.public());
+                return Err(Error::new(ErrorKind::Format, OP, message)
+                    .with("X-Repo-Commit", found)
+                    .hint("is this the address of a server of models? check HF_ENDPOINT, and whether the network wants a log-in")
+                    .into());
+            }
             let headers = response.headers();
             let own = || text(headers, "etag").map(normal_etag);
             let Some(etag) = linked.etag.or_else(own) else {
@@ -187,6 +197,7 @@ impl Client {
             let headers = response.headers();
             linked.etag = linked.etag.or_else(|| text(headers, "x-linked-etag").map(normal_etag));
             linked.size = linked.size.or_else(|| number(headers, "x-linked-size"));
+            linked.commit = linked.commit.or_else(|| text(headers, "x-repo-commit"));
             let moved = [301, 302, 303, 307, 308].contains(&response.status().as_u16());
             let Some(location) = headers.get(LOCATION).filter(|_| moved) else {
                 return Ok(Answer { response, address, linked });
