@@ -5,6 +5,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use vlm_core::lora::LoraAdapter;
+use vlm_core::lora::peft_config::ModuleNames;
 use vlm_core::models::{Model, ModelPart, save_as, set_trainable_parts};
 
 /// A model made ready for training.
@@ -36,6 +37,10 @@ impl Method {
                 // What PEFT wraps a model of this kind in.
                 settings.task_type = (stage == Stage::Sft).then(|| "CAUSAL_LM".to_owned());
                 let allowed = |path: &str| parts.contains(&model.part(path)) && model.takes_part(path);
+                if settings.target_modules == ModuleNames::AllLinear {
+                    // By name, as LLaMA-Factory does: what PEFT takes for a linear layer differs from version to version.
+                    settings.target_modules = ModuleNames::Names(linear_layers(model, allowed));
+                }
                 Some(LoraAdapter::inject_where(model, "default", settings, config.trainer.seed, allowed)?)
             }
             (FinetuningType::Full, _) => {
@@ -109,6 +114,14 @@ impl Method {
     fn folder(&self) -> &'static str {
         if self.adapter.is_some() { super::output::ADAPTER } else { super::output::MODEL }
     }
+}
+
+/// PEFT's names of the linear layers that `allowed` lets through by our paths, but for the output head.
+fn linear_layers(model: &dyn Model, allowed: impl Fn(&str) -> bool) -> Vec<String> {
+    let names = model.module_names();
+    let linears = model.modules().linears();
+    let wanted = linears.iter().map(|l| l.path()).filter(|path| allowed(path) && !path.ends_with("lm_head"));
+    wanted.map(|path| names.to_peft(path)).collect()
 }
 
 /// The parts that are trained. A vision-language model's tower and projector are frozen unless the settings say otherwise, as
