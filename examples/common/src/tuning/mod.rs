@@ -5,6 +5,7 @@ mod output;
 mod registry;
 mod rows;
 
+use crate::hub::model_folder;
 use crate::program::{self, Bar};
 use crate::run_config::{RunConfig, Stage};
 use anyhow::{Result, bail};
@@ -20,7 +21,7 @@ use vlm_core::train::checkpoint::OutputLock;
 use vlm_core::train::{ConversationTask, Outcome, PairTask, Resume, Task, Trainer};
 
 /// Rows that are prepared before training starts, to find mistakes and to tell how many tokens there are.
-const SURVEYED: usize = 64;
+const SURVEYED: usize = 512;
 
 /// Runs the job and prints what it does; the last line says where the result is. Returns false if it was stopped.
 ///
@@ -31,7 +32,7 @@ pub fn run(config: &RunConfig) -> Result<bool> {
     let started = Instant::now();
     program::set_threads(config.threads);
     let device = program::open_device(&config.device)?;
-    let source = program::model_folder(&config.model_name_or_path)?;
+    let source = model_folder(&config.model_name_or_path, config.revision.as_deref())?;
     let rows = Rows::read(config)?;
     let steps = config.trainer.steps(rows.train.len()).map_err(|e| config.explain(e))?;
     let dir = &config.trainer.output_dir;
