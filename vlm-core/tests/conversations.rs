@@ -147,7 +147,7 @@ fn rows_that_cannot_be_learnt_are_named() {
     assert!(e.contains("1 placeholders") && e.contains("0 pictures"), "{e}");
     let none = ConversationTask::new(&*held.model, &held.processor, &[], ConversationOptions::default());
     assert_eq!(none.unwrap_err().kind(), ErrorKind::Data);
-    let both = ConversationOptions { train_on_prompt: true, mask_history: true, cutoff_len: None };
+    let both = ConversationOptions { train_on_prompt: true, mask_history: true, ..ConversationOptions::default() };
     let e = ConversationTask::new(&*held.model, &held.processor, &[talk("x", 1)], both).unwrap_err();
     assert!(e.to_string().contains("contradict"), "{e}");
 }

@@ -193,3 +193,89 @@ fn accumulated_micro_batches_are_one_batch() {
     let (whole, parts) = (train(4, 1), train(2, 2));
     whole.iter().zip(&parts).for_each(|(a, b)| assert!((a - b).abs() < 1e-5, "{a} {b}"));
 }
+
+/// The evaluations of a run: step and loss.
+fn evaluations(dir: &Path) -> Vec<String> {
+    let log = std::fs::read_to_string(dir.join("trainer_log.jsonl")).unwrap();
+    let lines = log.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap());
+    let found = lines.filter(|v| v.get("eval_loss").is_some());
+    found
+        .map(|v| {
+            assert!(v.get("loss").is_none() && v.get("lr").is_none(), "{v}");
+            format!("{} {}", v["current_steps"], v["eval_loss"])
+        })
+        .collect()
+}
+
+#[test]
+fn an_evaluation_is_logged_changes_nothing_and_is_made_up_for_after_a_stop() {
+    let train = |dir: &Path, stop: Option<(usize, Arc<AtomicBool>)>, every: Option<u64>| {
+        let sums = Sums { stop, ..Sums::new() };
+        // Dropout is off while rows are judged, as the switch says.
+        let judged = Sums { first: sums.first.clone(), second: sums.second.clone(), dropout: false, ..Sums::new() };
+        let (asked, calls) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let options = TrainerOptions { resume: Resume::IfThere, ..options(dir) };
+        let mut trainer = Trainer::new(options, sums.modules.trainable(), serde_json::json!("sums")).unwrap();
+        if let Some((_, flag)) = &sums.stop {
+            trainer = trainer.with_stop(flag.clone());
+        }
+        if let Some(every) = every {
+            trainer = trainer.with_evaluation(&judged, every).with_mode(|training| {
+                assert_eq!(training, calls.fetch_add(1, Ordering::Relaxed) % 2 == 1, "off before, on after");
+                asked.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        let outcome = trainer.run(&sums).unwrap();
+        (outcome, sums.weights(), asked.load(Ordering::Relaxed), judged.calls.load(Ordering::Relaxed))
+    };
+    let [without, with, parts] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let (_, plain, ..) = train(without.path(), None, None);
+    let (outcome, weights, asked, calls) = train(with.path(), None, Some(5));
+    assert_eq!(weights, plain, "the weights are those of a run without evaluation");
+    let found = evaluations(with.path());
+    let steps: Vec<&str> = found.iter().filter_map(|l| l.split(' ').next()).collect();
+    assert_eq!(steps, ["5", "10", "15", "17"]);
+    assert_eq!((asked, calls), (8, 4 * ROWS.div_ceil(8)), "rows are judged eight at a time");
+    let last = outcome.eval_loss.unwrap();
+    assert!(found[3].ends_with(&last.to_string()), "{} {last}", found[3]);
+    assert!(std::fs::read_to_string(with.path().join("training_loss.svg")).unwrap().contains("eval/loss"));
+    assert!(!std::fs::read_to_string(without.path().join("training_loss.svg")).unwrap().contains("eval/loss"));
+
+    // Stopped in the step that an evaluation follows, then in between; a finished run is only read.
+    for stop in [Some(5), Some(7), None, None] {
+        let done = train(parts.path(), stop.map(|at| (at, Arc::default())), Some(5));
+        match (stop, done.0.finished) {
+            (None, finished) => {
+                assert!(finished && done.1 == weights);
+                assert_eq!(done.0.eval_loss, Some(last));
+            }
+            (Some(5), _) => assert_eq!(evaluations(parts.path()).len(), 0, "whoever stops does not wait for it"),
+            _ => {}
+        }
+    }
+    assert_eq!((evaluations(parts.path()), losses(parts.path())), (found, losses(with.path())));
+}
+
+#[test]
+fn a_run_goes_on_from_the_checkpoint_that_is_named_and_in_a_folder_that_is_locked() {
+    let (whole, part) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let all = Sums::new();
+    all.train(TrainerOptions { save_total_limit: None, ..options(whole.path()) }).unwrap();
+    let from = whole.path().join("checkpoint-8");
+    let sums = Sums::new();
+    let lock = Arc::new(vlm_core::train::checkpoint::OutputLock::acquire(part.path()).unwrap());
+    let resumed = TrainerOptions { resume: Resume::From(from), ..options(part.path()) };
+    let trainer = |lock: &Arc<vlm_core::train::checkpoint::OutputLock>| {
+        Trainer::new(resumed.clone(), sums.modules.trainable(), serde_json::json!("sums"))
+            .unwrap()
+            .with_lock(lock.clone())
+    };
+    let done = trainer(&lock).run(&sums).unwrap();
+    assert!(done.finished && sums.weights() == all.weights());
+    let other = Arc::new(vlm_core::train::checkpoint::OutputLock::acquire(&whole.path().join("other")).unwrap());
+    let e = trainer(&other).run(&sums).unwrap_err();
+    assert!(e.to_string().contains("other"), "{e}");
+    let missing = TrainerOptions { resume: Resume::From(part.path().join("checkpoint-99")), ..options(part.path()) };
+    drop(lock);
+    assert!(Sums::new().train(missing).unwrap_err().to_string().contains("checkpoint-99"));
+}

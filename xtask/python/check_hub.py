@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote
 
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # read when it is imported
 from huggingface_hub import scan_cache_dir, snapshot_download, try_to_load_from_cache
 from huggingface_hub.utils import WeakFileLock
 from transformers import AutoConfig
@@ -134,11 +135,16 @@ class Ours:
     def __init__(self, program):
         self.program = program
 
-    def start(self, cache, *args, **env):
-        names = ("HF_", "HUGGING", "TRANSFORMERS_", "SSL_CERT", "REQUESTS_CA", "CURL_CA", "ALL_PROXY", "HTTP")
+    @staticmethod
+    def environment(**env):
+        names = ("HF_", "HUGGING", "TRANSFORMERS_", "XDG_", "SSL_CERT", "REQUESTS_CA", "CURL_CA", "ALL_PROXY", "HTTP")
         clean = {k: v for k, v in os.environ.items() if not k.upper().startswith(names)}
-        env = {**clean, "HF_HUB_CACHE": str(cache), "NO_PROXY": "localhost,127.0.0.1", **env}
-        pipe = subprocess.PIPE
+        return {**clean, "NO_PROXY": "localhost,127.0.0.1", **env}
+
+    def start(self, cache, *args, **env):
+        if cache is not None:
+            env["HF_HUB_CACHE"] = str(cache)
+        env, pipe = self.environment(**env), subprocess.PIPE
         return subprocess.Popen([self.program, ID, *args], env=env, stdout=pipe, stderr=pipe, text=True)
 
     def run(self, cache, *args, **env):
@@ -182,11 +188,11 @@ def ours_is_read_by_theirs(ours, server, cache, online):
     (repo,) = scan.repos
     assert not scan.warnings and repo.repo_id == ID and repo.refs.keys() == {"main"}, scan
     # Where they go on, they fetch what we left out, and only that.
-    before = len(server.log) + len(server.store.log)
+    server.log.clear(), server.store.log.clear()
     snapshot_download(ID, cache_dir=cache, endpoint=server.address, token=TOKEN)
-    log = (server.log + server.store.log)[before:]
-    again = [path for method, path, _ in log if method == "GET" and path.endswith(tuple(OURS)) and "onnx" not in path]
-    assert not again, f"fetched again: {again}"
+    fetched = {path.rpartition("/")[2] for method, path, _ in server.log + server.store.log if method == "GET"}
+    again = fetched.intersection(OURS)
+    assert not again and "README.md" in fetched, f"fetched again: {again} of {fetched}"
     print(f"huggingface_hub reads our cache: {len(OURS)} files, and fetches {len(FILES) - len(OURS)} others itself")
 
 
@@ -230,6 +236,27 @@ def locks_are_shared(ours, cache, online):
     print("ours waits for the locks of huggingface_hub")
 
 
+def environments_agree(ours, scratch):
+    """Where a model is looked for, and whether that is all, by what each variable says."""
+    home = {"HOME": str(scratch / "home")}
+    cases = [{}, {"XDG_CACHE_HOME": "/x"}, {"HF_HOME": "/h"}, {"HF_HOME": "~/h"}, {"HF_HOME": "$HOME/${XDG_CACHE_HOME}h"}]
+    cases += [{"HUGGINGFACE_HUB_CACHE": "/old"}, {"HUGGINGFACE_HUB_CACHE": "/old", "HF_HUB_CACHE": "/c", "HF_HOME": "/h"}]
+    cases += [{"HF_HUB_OFFLINE": value} for value in ["1", "on", "Yes", "TRUE", "0", "off", "2", "enabled"]]
+    cases += [{"TRANSFORMERS_OFFLINE": "1"}, {"HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "1"}]
+    show = "from huggingface_hub import constants as c; print(c.HF_HUB_CACHE); print(c.HF_HUB_OFFLINE)"
+    for case in cases:
+        env = ours.environment(**home, **case)
+        said = subprocess.run([sys.executable, "-c", show], env=env, capture_output=True, text=True, check=True)
+        cache, offline = said.stdout.split()
+        code, out, err = ours.run(None, **home, **{"HF_ENDPOINT": "ftp://none", **case})
+        assert code == 1 and not out
+        # A server that cannot be is refused only where one would be asked.
+        assert ("ftp://none" in err) == (offline == "False"), f"{case}: {offline}, but {err}"
+        code, out, err = ours.run(None, **home, **{**case, "HF_HUB_OFFLINE": "1"})
+        assert f"looked in {cache}/models--owner--model" in err, f"{case}: {cache}, but {err}"
+    print(f"{len(cases)} environments mean the same to both")
+
+
 def certificates_are_checked(ours, scratch, store):
     server = Server(contents=store.address, safe=True)
     env = {"HF_ENDPOINT": server.address, "HF_TOKEN": TOKEN}
@@ -258,6 +285,7 @@ def main():
         theirs_is_read_by_ours(ours, server, scratch / "theirs", scratch / "pure", online)
         locks_are_shared(ours, scratch / "locks", online)
         certificates_are_checked(ours, scratch, store)
+        environments_agree(ours, scratch)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,16 +26,6 @@ pub fn register() -> Result<()> {
     #[cfg(feature = "cpu")]
     vlm_cpu::register()?;
     Ok(())
-}
-
-/// The folder of a model.
-///
-/// # Errors
-/// If there is no such folder.
-pub fn model_folder(spec: &str) -> Result<PathBuf> {
-    let dir = PathBuf::from(spec);
-    anyhow::ensure!(dir.is_dir(), "there is no folder {spec:?}: give the folder of a downloaded model");
-    Ok(dir)
 }
 
 /// What a program ends with: an error is told and gives the exit code 2.

@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use vlm_core::DType;
 use vlm_core::data::folder::find_pictures;
+use vlm_examples::hub::model_folder;
 use vlm_examples::program;
 
 #[derive(Debug, Parser)]
@@ -29,6 +30,9 @@ struct Args {
     /// The model's folder, or its id on the hub.
     #[arg(long, short)]
     model: String,
+    /// Branch, tag or commit of a model id.
+    #[arg(long)]
+    revision: Option<String>,
     /// A PEFT adapter to put beside the weights.
     #[arg(long)]
     adapter: Vec<PathBuf>,
@@ -90,7 +94,8 @@ fn run(args: &Args) -> Result<()> {
     let (labels, texts) = labels::texts(args)?;
     ensure!(!pictures.is_empty() || !texts.is_empty(), "nothing to embed: give --image, --folder, --text or --label");
 
-    let encoder = Encoder::load(&program::model_folder(&args.model)?, args.dtype, &device, &args.adapter)?;
+    let encoder =
+        Encoder::load(&model_folder(&args.model, args.revision.as_deref())?, args.dtype, &device, &args.adapter)?;
     let texts_embedded = if texts.is_empty() { None } else { Some(encoder.texts(&texts)?) };
     let pictures_embedded = if pictures.is_empty() { None } else { Some(encoder.pictures(&pictures, args.batch)?) };
     if let Some(out) = &args.out {

@@ -23,6 +23,7 @@ use std::process::ExitCode;
 use vlm_core::DType;
 use vlm_core::data::{Message, Part, Role};
 use vlm_core::vision::Picture;
+use vlm_examples::hub::model_folder;
 use vlm_examples::program;
 
 #[derive(Debug, Parser)]
@@ -31,6 +32,9 @@ struct Args {
     /// The model's folder, or its id on the hub.
     #[arg(long, short)]
     model: String,
+    /// Branch, tag or commit of a model id.
+    #[arg(long)]
+    revision: Option<String>,
     /// A PEFT adapter to put beside the weights; may be given several times.
     #[arg(long)]
     adapter: Vec<PathBuf>,
@@ -77,7 +81,7 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<()> {
     program::set_threads(args.threads);
     let device = program::open_device(&args.device)?;
-    let dir = program::model_folder(&args.model)?;
+    let dir = model_folder(&args.model, args.revision.as_deref())?;
     let asker = Asker::load(&dir, args.dtype, &device, &args.adapter, args.generation.config(&dir)?)?;
     if let Some(input) = &args.input {
         return rows::answer_file(&asker, input, args.batch);

@@ -1,12 +1,16 @@
 //! The main job: a small vision-language model learns to read handwritten digits from nothing, is LoRA-tuned to another
-//! task, and answers about pictures it has never seen.
+//! task, and answers about pictures it has never seen. With a model and data of your own: LoRA-tunes that model.
 //!
-//! `cargo run --release -p lora`
+//! ```text
+//! cargo run --release -p lora
+//! cargo run --release -p lora -- --model DIR --dataset rows.jsonl --output out --epochs 3
+//! cargo run --release -p lora -- run.yaml learning_rate=2e-4
+//! ```
 
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout)] // Its output is what the program is for.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Parser;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,42 +26,78 @@ use vlm_core::train::{Resume, Trainer, TrainerOptions};
 use vlm_examples::answer::{accuracy, answers};
 use vlm_examples::digits::Digits;
 use vlm_examples::folder;
+use vlm_examples::job_args::{Flags, JobArgs};
 use vlm_examples::model::{DigitTask, SIDE, build, config};
 use vlm_examples::program::{self, Bar};
 use vlm_examples::prompt::{Question, tokenizer};
+use vlm_examples::run_config::{FinetuningType, RunConfig};
+use vlm_examples::tuning;
 
 #[derive(Debug, Parser)]
-#[command(about = "Trains a small vision-language model on handwritten digits and LoRA-tunes it to a new task")]
+#[command(
+    about = "Trains a small vision-language model on handwritten digits and LoRA-tunes it to a new task; or LoRA-tunes \
+                   your own model on your own data"
+)]
 struct Args {
-    /// Where to compute: auto, cpu, ref …
-    #[arg(long, default_value = "auto", env = "VLM_DEVICE")]
-    device: String,
-    /// Where checkpoints, logs, the model and the adapter go.
-    #[arg(long, default_value = "outputs/lora")]
-    output: PathBuf,
+    #[command(flatten)]
+    job: JobArgs,
+    /// Where to compute: auto, cpu, ref … (default: auto).
+    #[arg(long, env = "VLM_DEVICE")]
+    device: Option<String>,
+    /// Where checkpoints, logs, the model and the adapter go (default: outputs/lora).
+    #[arg(long)]
+    output: Option<PathBuf>,
     /// Continues a run that was interrupted.
     #[arg(long)]
     resume: bool,
     /// Threads of the CPU backend (default: all).
     #[arg(long)]
     threads: Option<usize>,
-    /// Decides starting values, data order and dropout.
-    #[arg(long, default_value_t = 42)]
-    seed: u64,
-    /// Passes over the digits while the base learns.
-    #[arg(long, default_value_t = 20.0)]
-    epochs: f64,
-    /// Passes over the digits while the adapter learns.
-    #[arg(long, default_value_t = 8.0)]
-    lora_epochs: f64,
-    /// Steps between checkpoints.
-    #[arg(long, default_value_t = 50)]
-    save_steps: u64,
+    /// Decides starting values, data order and dropout (default: 42).
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Passes over the digits while the base learns, or over your own data (default: 20, or 3).
+    #[arg(long)]
+    epochs: Option<f64>,
+    /// Passes over the digits while the adapter learns (default: 8).
+    #[arg(long)]
+    lora_epochs: Option<f64>,
+    /// Steps between checkpoints (default: 50, or 500 for your own data).
+    #[arg(long)]
+    save_steps: Option<u64>,
+}
+
+impl Args {
+    /// The settings of a job of the user's own.
+    fn job(&self) -> Result<RunConfig> {
+        if self.lora_epochs.is_some() {
+            bail!("--lora-epochs belongs to the digits: give --epochs for your own data");
+        }
+        let mut flags = Flags::default();
+        flags.text("--device", "device", self.device.clone());
+        flags.text("--output", "output_dir", self.output.as_deref().map(Path::to_string_lossy));
+        flags.text("--resume", "resume_from_checkpoint", self.resume.then_some("auto"));
+        flags.count("--threads", "threads", self.threads.map(|n| n as u64));
+        flags.count("--seed", "seed", self.seed);
+        flags.number("--epochs", "num_train_epochs", self.epochs);
+        flags.count("--save-steps", "save_steps", self.save_steps);
+        self.job.config(FinetuningType::Lora, flags.0)
+    }
+
+    fn output(&self) -> PathBuf {
+        self.output.clone().unwrap_or_else(|| "outputs/lora".into())
+    }
+
+    fn seed(&self) -> u64 {
+        self.seed.unwrap_or(42)
+    }
 }
 
 fn main() -> ExitCode {
     program::init_logs();
-    match run(&Args::parse()) {
+    let args = Args::parse();
+    let ended = if args.job.is_given() { args.job().and_then(|config| tuning::run(&config)) } else { run(&args) };
+    match ended {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(e) => {
@@ -75,17 +115,18 @@ fn complain(e: &anyhow::Error) {
 fn run(args: &Args) -> Result<bool> {
     let started = Instant::now();
     program::set_threads(args.threads);
-    let device = program::open_device(&args.device)?;
+    let device = program::open_device(args.device.as_deref().unwrap_or("auto"))?;
     println!("device: {device} ({})", device.kernels().properties().name);
-    let _lock = OutputLock::acquire(&args.output)?;
+    let output = args.output();
+    let _lock = OutputLock::acquire(&output)?;
     if !args.resume {
-        clear(&args.output)?;
+        clear(&output)?;
     }
     let stop = program::stop_flag()?;
 
     let tokenizer = tokenizer()?;
     let digits = Digits::load(SIDE)?;
-    let model = build(config(&tokenizer)?, args.seed, vlm_core::DType::F32, &device)?;
+    let model = build(config(&tokenizer)?, args.seed(), vlm_core::DType::F32, &device)?;
     println!(
         "model: {} parameters; {} pictures to learn from, {} unseen ones to be asked about",
         model.modules().count(),
@@ -95,7 +136,7 @@ fn run(args: &Args) -> Result<bool> {
 
     let task = DigitTask::new(&model, &tokenizer, &digits.train, Question::Which)?;
     let base = TrainerOptions {
-        num_train_epochs: args.epochs,
+        num_train_epochs: args.epochs.unwrap_or(20.0),
         per_device_train_batch_size: 48,
         learning_rate: 3e-3,
         ..options(args, "base")
@@ -103,7 +144,7 @@ fn run(args: &Args) -> Result<bool> {
     if !train(base, &model, &task, "base", &stop)? {
         return stopped(args);
     }
-    folder::save(&model, &tokenizer, &args.output.join("base-model"))?;
+    folder::save(&model, &tokenizer, &output.join("base-model"))?;
     let read = answers(&model, &tokenizer, &digits.test, Question::Which)?;
     println!(
         "{:?} {:.2} right on unseen pictures",
@@ -117,11 +158,11 @@ fn run(args: &Args) -> Result<bool> {
     settings.lora_dropout = 0.05;
     settings.base_model_name_or_path = Some("base-model".to_owned());
     settings.task_type = Some("CAUSAL_LM".to_owned());
-    let adapter = LoraAdapter::inject(&model, "default", settings, args.seed)?;
+    let adapter = LoraAdapter::inject(&model, "default", settings, args.seed())?;
     adapter.set_training(true);
     let task = DigitTask::new(&model, &tokenizer, &digits.train, Question::Next)?;
     let tuning = TrainerOptions {
-        num_train_epochs: args.lora_epochs,
+        num_train_epochs: args.lora_epochs.unwrap_or(8.0),
         per_device_train_batch_size: 48,
         learning_rate: 4e-3,
         ..options(args, "tuning")
@@ -130,12 +171,12 @@ fn run(args: &Args) -> Result<bool> {
         return stopped(args);
     }
     adapter.set_training(false);
-    adapter.save(&args.output.join("adapter"))?;
+    adapter.save(&output.join("adapter"))?;
     let after = answers(&model, &tokenizer, &digits.test, Question::Next)?;
     let tuned_accuracy = accuracy(&after, &digits.test, Question::Next);
 
     show(&digits, &before, &after);
-    println!("adapter: {} trained numbers in {}", trained(&adapter), args.output.join("adapter").display());
+    println!("adapter: {} trained numbers in {}", trained(&adapter), output.join("adapter").display());
     let peak = program::peak_mib().map_or_else(|| "unknown".to_owned(), |m| format!("{m} MiB"));
     println!("time: {:.1} s, peak memory: {peak}", started.elapsed().as_secs_f64());
     println!("accuracy: base {base_accuracy:.2} tuned {tuned_accuracy:.2}");
@@ -147,10 +188,10 @@ const TARGETS: &str = r".*language_model\.layers\..*\.(q_proj|k_proj|v_proj|o_pr
 
 fn options(args: &Args, part: &str) -> TrainerOptions {
     TrainerOptions {
-        seed: args.seed,
-        save_steps: args.save_steps,
+        seed: args.seed(),
+        save_steps: args.save_steps.unwrap_or(50),
         resume: if args.resume { Resume::IfThere } else { Resume::No },
-        ..TrainerOptions::new(args.output.join(part))
+        ..TrainerOptions::new(args.output().join(part))
     }
 }
 
@@ -167,7 +208,7 @@ fn train(
 }
 
 fn stopped(args: &Args) -> Result<bool> {
-    println!("stopped; everything is saved in {}: continue with --resume", args.output.display());
+    println!("stopped; everything is saved in {}: continue with --resume", args.output().display());
     Ok(false)
 }
 

@@ -63,10 +63,14 @@ impl Dataset {
             let dir = options.image_root.as_deref().unwrap_or_else(|| crate::weights::atomic::folder_of(path));
             let root = ImageRoot::new(dir, options.allow_outside_root).map_err(|e| Error::io(OP, dir, e))?;
             let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let mut before = (0, 0);
             for (line, row) in file.rows() {
-                let place = format!("{name}:{line}");
+                // Many rows may stand on one line of an array; each needs a name of its own.
+                before = if line == before.0 { (line, before.1 + 1) } else { (line, 1) };
+                let at = if before.1 == 1 { line.to_string() } else { format!("{line}.{}", before.1) };
+                let place = format!("{name}:{at}");
                 let sample = row.and_then(|text| parse_row(text, options.columns.as_ref(), &root, &place));
-                collector.add(sample, || format!("{}:{line}", path.display()))?;
+                collector.add(sample, || format!("{}:{at}", path.display()))?;
             }
             file.digest()
         };
@@ -88,6 +92,11 @@ impl Dataset {
     /// The rows.
     pub fn samples(&self) -> &[Sample] {
         &self.samples
+    }
+
+    /// The rows, to be put together with others.
+    pub fn into_samples(self) -> Vec<Sample> {
+        self.samples
     }
 
     /// Number of rows, at least 1.

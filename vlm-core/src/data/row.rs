@@ -1,5 +1,6 @@
-//! One row of a data file: LLaVA, ShareGPT, messages and OpenAI style.
+//! One row of a data file: LLaVA, ShareGPT, messages, OpenAI and Alpaca style.
 
+use super::alpaca::AlpacaColumns;
 use super::base64;
 use super::sample::{IMAGE_PLACEHOLDER, ImageRef, Message, Part, Role, Sample};
 use super::text_file::shown;
@@ -11,6 +12,8 @@ use std::path::{Path, PathBuf};
 pub struct Columns {
     /// Column with the list of messages.
     pub messages: String,
+    /// Columns of one question and one answer, instead of the list.
+    pub alpaca: Option<AlpacaColumns>,
     /// Columns with a picture's path or a list of them; the first one present counts.
     pub images: Vec<String>,
     /// Column with the system message, besides one in the list.
@@ -47,6 +50,7 @@ impl Columns {
         let all = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
         Columns {
             messages: "messages".into(),
+            alpaca: None,
             images: all(&["images", "image"]),
             system: "system".into(),
             id: "id".into(),
@@ -59,19 +63,29 @@ impl Columns {
         }
     }
 
+    /// `{"instruction": …, "input": …, "output": …, "images": […]}`: Alpaca's rows.
+    pub fn alpaca(columns: AlpacaColumns) -> Self {
+        Columns { alpaca: Some(columns), ..Self::messages() }
+    }
+
     /// The columns that a row of these keys has.
     pub(super) fn detect<'k>(keys: impl Iterator<Item = &'k str>) -> Result<Self, String> {
-        let mut found = Vec::new();
-        for key in keys.take(20) {
-            match key {
-                "conversations" => return Ok(Self::sharegpt()),
-                "messages" => return Ok(Self::messages()),
-                other => found.push(shown(other).into_owned()),
+        let keys: Vec<&str> = keys.take(20).collect();
+        // Lists first: a row of messages may have a "response" of another kind.
+        for key in ["conversations", "messages", "instruction", "response"] {
+            match (keys.contains(&key), key) {
+                (false, _) => {}
+                (_, "conversations") => return Ok(Self::sharegpt()),
+                (_, "messages") => return Ok(Self::messages()),
+                (_, "instruction") => return Ok(Self::alpaca(AlpacaColumns::alpaca())),
+                (_, _) => return Ok(Self::alpaca(AlpacaColumns::query_response())),
             }
         }
+        let found: Vec<_> = keys.into_iter().map(shown).collect();
         let found = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
         Err(format!(
-            "the row has neither \"conversations\" nor \"messages\" (its keys: {found}); name the columns in Columns"
+            "the row has none of \"conversations\", \"messages\", \"instruction\", \"response\" (its keys: {found}); name the \
+             columns in Columns"
         ))
     }
 
@@ -177,7 +191,8 @@ pub fn parse_prompt(text: &str, columns: Option<&Columns>, root: &ImageRoot, pla
         Some((_, one)) => images.push(root.find(image_name(one)?)?),
     }
     let from_column = images.len();
-    let list = match row.get(&columns.messages) {
+    let made = columns.alpaca.as_ref().map(|alpaca| alpaca.messages(&row, columns)).transpose()?.map(Value::Array);
+    let list = match made.as_ref().or_else(|| row.get(&columns.messages)) {
         Some(Value::Array(list)) if !list.is_empty() => list,
         Some(Value::Array(_)) => return Err(format!("{:?} is empty", columns.messages)),
         Some(other) => return Err(format!("{:?} is {}, expected a list of messages", columns.messages, kind(other))),
@@ -218,7 +233,7 @@ fn image_name(value: &Value) -> Result<&str, String> {
     name.ok_or_else(|| format!("a picture is {}, expected a path", kind(value)))
 }
 
-fn kind(value: &Value) -> &'static str {
+pub(super) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "true or false",

@@ -61,7 +61,7 @@ impl HubOptions {
 
 /// The folder of a model. An existing folder is itself; an id is looked up in the cache and, with the feature `download`
 /// and unless [`HubSettings::offline`] is set, fetched if it is not there or not whole. What the cache has is not compared
-/// with the server: [`download`] does that.
+/// with the server: the function `download` does that.
 ///
 /// # Errors
 /// - [`ErrorKind::Io`] for a path that is no folder; for a model that is not there, saying where it was looked for and what

@@ -215,13 +215,15 @@ impl Env<'_> {
 mod tests {
     use super::*;
 
-    fn from(vars: &[(&str, &str)]) -> HubSettings {
+    type Vars<'a> = &'a [(&'a str, &'a str)];
+
+    fn from(vars: Vars<'_>) -> HubSettings {
         HubSettings::from_lookup(|name| vars.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).into()))
     }
 
     #[test]
     fn the_cache_is_where_huggingface_hub_has_it() {
-        let cases: &[(&[(&str, &str)], Option<&str>, Option<&str>)] = &[
+        let cases: &[(Vars<'_>, Option<&str>, Option<&str>)] = &[
             (&[], None, None),
             (&[("HOME", "/u")], Some("/u/.cache/huggingface/hub"), Some("/u/.cache/huggingface/token")),
             (&[("USERPROFILE", "/p")], Some("/p/.cache/huggingface/hub"), Some("/p/.cache/huggingface/token")),

@@ -4,7 +4,7 @@ use super::layer::{LoraLayer, initial_magnitude};
 use super::peft_config::{InitLoraWeights, ModuleNames as Targets, PeftConfig};
 use crate::backend::{Distribution, RandomKey};
 use crate::models::Model;
-use crate::nn::{Linear, ModuleNames, Modules, Param, Parameter};
+use crate::nn::{Linear, ModuleNames, ModuleRef, Modules, Param, Parameter};
 use crate::random::Rng;
 use crate::{DType, Error, ErrorKind, Result, Tensor};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +20,10 @@ pub struct LoraAdapter {
     pub(super) full: Vec<(Param, Tensor)>,
     pub(super) names: ModuleNames,
     modules: Arc<Modules>,
+    /// Parameters of the base that the adapter's file replaces without training them; with their value before.
+    pub(super) replaced: Mutex<Vec<(Param, Tensor)>>,
+    /// Layers that got a weight of their own, and the one they shared.
+    untied: Mutex<Vec<(Arc<Linear>, Param)>>,
 }
 
 impl LoraAdapter {
@@ -29,8 +33,8 @@ impl LoraAdapter {
     ///
     /// # Errors
     /// [`ErrorKind::Config`] if the targets match no layer, naming some that there are, for a rank above a layer's size, or a
-    /// name that another adapter has;
-    /// those of [`PeftConfig::validate`].
+    /// name that another adapter has; [`ErrorKind::Unsupported`] if they match an embedding or a convolution; those of
+    /// [`PeftConfig::validate`].
     pub fn inject(model: &dyn Model, name: &str, config: PeftConfig, seed: u64) -> Result<Self> {
         Self::inject_where(model, name, config, seed, |_| true)
     }
@@ -85,6 +89,28 @@ impl LoraAdapter {
             config.exclude_modules = None;
             (config.layers_to_transform, config.layers_pattern) = (None, Vec::new());
         }
+        let matched = |path: &str| matcher.names_modules() && matcher.matches(path, true, false).is_some();
+        for (path, module) in modules.modules() {
+            let ModuleRef::Other(kind) = module else { continue };
+            let allowed = allowed(&path);
+            let path = names.to_peft(&path);
+            if allowed && matched(&path) {
+                let message = format!("target_modules {:?} match {path}, which is {kind}", config.target_modules);
+                return Err(Error::new(ErrorKind::Unsupported, "lora", message)
+                    .hint("only linear layers can be adapted; write more of the names, as \"attn.proj\""));
+            }
+        }
+        // A module that is trained in full shares its weight with nobody: neither with one that is frozen nor with another
+        // that is trained.
+        let mut untied = Vec::new();
+        for linear in linears.iter().filter(|l| l.shares_weight()) {
+            let shared = linear.weight();
+            let owner = shared.name().rsplit_once('.').map_or("", |(owner, _)| owner);
+            let saved = |path: &str| matcher.is_saved_in_full(&names.to_peft(path));
+            if saved(linear.path()) || saved(owner) {
+                untied.push(untie(&modules, linear)?);
+            }
+        }
         let mut full = Vec::new();
         for param in modules.parameters() {
             let Some((owner, leaf)) = param.name().rsplit_once('.') else { continue };
@@ -101,7 +127,16 @@ impl LoraAdapter {
             }
             linear.attach(layer.clone());
         }
-        let adapter = LoraAdapter { name: name.to_owned(), config, layers, full, names, modules: modules.clone() };
+        let adapter = LoraAdapter {
+            name: name.to_owned(),
+            config,
+            layers,
+            full,
+            names,
+            modules: modules.clone(),
+            replaced: Mutex::default(),
+            untied: Mutex::new(untied),
+        };
         adapter.set_trainable(true)?;
         Ok(adapter)
     }
@@ -156,6 +191,10 @@ impl LoraAdapter {
             })
             .collect::<Result<_>>()?;
         for ((linear, layer), (new, base)) in self.layers.iter().zip(merged) {
+            // What another module sees of the weight stays as it is.
+            if linear.shares_weight() {
+                held(&self.untied).push(untie(&self.modules, linear)?);
+            }
             linear.weight().set(&new)?;
             *layer.merged.lock().unwrap_or_else(PoisonError::into_inner) = Some(base);
         }
@@ -172,7 +211,13 @@ impl LoraAdapter {
                 linear.weight().set(&base)?;
             }
         }
-        Ok(())
+        let mut untied = held(&self.untied);
+        let ours = |linear: &Linear| self.full.iter().any(|(p, _)| p.name() == linear.weight().name());
+        let (kept, again): (Vec<_>, Vec<_>) = untied
+            .drain(..)
+            .partition(|(linear, shared)| ours(linear) || self.full.iter().any(|(p, _)| p.name() == shared.name()));
+        *untied = kept;
+        again.into_iter().try_for_each(|(linear, shared)| tie(&self.modules, &linear, shared))
     }
 
     /// Removes the adapter: the model is bit for bit what it was before it was attached.
@@ -190,8 +235,36 @@ impl LoraAdapter {
         self.full.iter().try_for_each(|(param, before)| {
             param.set_trainable(false)?;
             param.set(before)
-        })
+        })?;
+        held(&self.replaced).drain(..).try_for_each(|(param, before)| param.set(&before))?;
+        held(&self.untied).drain(..).try_for_each(|(linear, shared)| tie(&self.modules, &linear, shared))
     }
+
+    /// The parameter of the base that PEFT's file calls `name`: it keeps embeddings and output layers beside their adapters.
+    pub(super) fn base_parameter(&self, name: &str) -> Option<Param> {
+        let path = name.strip_suffix(".weight")?;
+        let path = self.names.from_peft(path.strip_suffix(".base_layer").unwrap_or(path));
+        let is_vocabulary = ["embed_tokens", "lm_head"].contains(&path.rsplit('.').next()?);
+        let linear = || self.modules.linears().into_iter().find(|l| l.path() == path).map(|l| l.weight());
+        self.modules.parameter(&format!("{path}.weight")).or_else(linear).filter(|_| is_vocabulary)
+    }
+}
+
+fn held<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Gives a layer a weight of its own; the layer with the one it shared.
+fn untie(modules: &Modules, linear: &Arc<Linear>) -> Result<(Arc<Linear>, Param)> {
+    let own = linear.copied_weight()?;
+    modules.add_parameter(own.clone())?;
+    Ok((linear.clone(), linear.set_weight(own)?))
+}
+
+fn tie(modules: &Modules, linear: &Linear, shared: Param) -> Result<()> {
+    let own = linear.set_weight(shared)?;
+    modules.remove_parameter(own.name());
+    Ok(())
 }
 
 fn new_layer(linear: &Linear, name: &str, config: &PeftConfig, r: usize, scale: f64, seed: u64) -> Result<LoraLayer> {

@@ -9,6 +9,7 @@ use crate::weights::{WeightFiles, save_tensors};
 use crate::{Error, ErrorKind, Result, Tensor};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 const PREFIX: &str = "base_model.model.";
 const FILE: &str = "adapter_model.safetensors";
@@ -92,11 +93,18 @@ impl LoraAdapter {
         if !missing.is_empty() {
             return list("tensors are missing", missing);
         }
-        let unknown: Vec<&str> = files.names().filter(|n| !names.iter().any(|(known, _)| known == n)).collect();
+        let unknown = files.names().filter(|n| !names.iter().any(|(known, _)| known == n));
+        let base = |n: &str| n.strip_prefix(PREFIX).and_then(|n| self.base_parameter(n));
+        let (replaced, unknown): (Vec<&str>, Vec<&str>) = unknown.partition(|n| base(n).is_some());
         if !unknown.is_empty() {
             return list("tensors are for no layer of this model", unknown);
         }
-        for (name, param) in names {
+        for param in replaced.iter().filter_map(|n| base(n)) {
+            let before = param.tensor()?.detach();
+            self.replaced.lock().unwrap_or_else(PoisonError::into_inner).push((param, before));
+        }
+        let replaced = replaced.into_iter().filter_map(|n| Some((n.to_owned(), base(n)?)));
+        for (name, param) in names.into_iter().chain(replaced) {
             let value = param.tensor()?;
             let found = files.get_shaped(&name, param.shape())?.to_tensor(value.device())?.to_dtype(value.dtype())?;
             if !found.all_finite()? {

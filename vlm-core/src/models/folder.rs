@@ -16,6 +16,8 @@ use std::sync::Arc;
 
 /// Largest `config.json` that is read.
 const MAX_CONFIG: u64 = 16 << 20;
+/// Largest file beside the weights that is copied.
+const MAX_COMPANION: u64 = 1 << 30;
 /// Largest file of weights that is written; more go into shards, as transformers does.
 const SHARD: usize = 5_000_000_000;
 /// How many names a message lists.
@@ -160,4 +162,59 @@ pub fn save(model: &dyn Model, dir: &Path) -> Result<()> {
     // What is stored, whatever type the model was once loaded from.
     config["torch_dtype"] = torch_name(model.dtype()).into();
     write_atomic(OP, &dir.join("config.json"), format!("{config:#}\n").as_bytes())
+}
+
+/// What belongs to a model besides configuration and weights: tokenizer, templates, picture settings, generation settings.
+const COMPANIONS: [&str; 16] = [
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "generation_config.json",
+    "merges.txt",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "sentencepiece.bpe.model",
+    "special_tokens_map.json",
+    "spiece.model",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "video_preprocessor_config.json",
+    "vocab.json",
+    "vocab.txt",
+];
+
+/// As [`save`], for a model that was loaded from the folder `source` and trained: `config.json` is that of `source` but for
+/// the element type, and tokenizer, templates and processor settings come along, so that the new folder is complete.
+///
+/// # Errors
+/// [`ErrorKind::Io`] if a file cannot be read or written, [`ErrorKind::Config`] if both folders are the same.
+pub fn save_as(model: &dyn Model, source: &Path, dir: &Path) -> Result<()> {
+    const OP: &str = "save model";
+    std::fs::create_dir_all(dir).map_err(|e| Error::io(OP, dir, e))?;
+    let real = |path: &Path| path.canonicalize().map_err(|e| Error::io(OP, path, e));
+    if real(source)? == real(dir)? {
+        let message = format!("{} is the folder that the model was loaded from", dir.display());
+        return Err(Error::new(ErrorKind::Config, OP, message).hint("choose another output folder"));
+    }
+    save(model, dir)?;
+    let mut config = read_config(source)?;
+    let name = torch_name(model.dtype());
+    let key = if config.get("dtype").is_some() { "dtype" } else { "torch_dtype" };
+    config[key] = name.into();
+    for section in config.as_object_mut().into_iter().flat_map(|c| c.values_mut()).filter_map(Value::as_object_mut) {
+        for key in ["dtype", "torch_dtype"] {
+            if let Some(value) = section.get_mut(key) {
+                *value = name.into();
+            }
+        }
+    }
+    write_atomic(OP, &dir.join("config.json"), format!("{config:#}\n").as_bytes())?;
+    for file in COMPANIONS {
+        let from = source.join(file);
+        if from.is_file() {
+            write_atomic(OP, &dir.join(file), &read_small(OP, &from, MAX_COMPANION)?)?;
+        }
+    }
+    Ok(())
 }

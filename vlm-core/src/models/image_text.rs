@@ -2,7 +2,7 @@
 
 use super::text::{Deepstack, TextInputs, TextModel};
 use super::{Images, Model, VisionLanguageModel, VlmBatch};
-use crate::nn::{KvCache, LossSum, Positions, causal_lm_loss, show};
+use crate::nn::{KvCache, LossSum, Positions, show};
 use crate::{Error, ErrorKind, Result, Tensor};
 
 /// What a vision tower and its projector make of pictures.
@@ -133,14 +133,14 @@ impl<M: ImageTextModel> VisionLanguageModel for M {
     }
 
     fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        self.language_model().head().forward(hidden)
+        self.language_model().logits(hidden)
     }
 
     fn loss(&self, batch: &VlmBatch) -> Result<LossSum> {
         let Some(labels) = &batch.labels else {
             return Err(Error::new(ErrorKind::Data, "loss", "the batch has no labels"));
         };
-        causal_lm_loss(&self.hidden_states(batch, None)?, self.language_model().head(), labels)
+        self.language_model().loss(&self.hidden_states(batch, None)?, labels)
     }
 
     fn new_cache(&self, tokens: usize) -> Result<KvCache> {
@@ -149,5 +149,9 @@ impl<M: ImageTextModel> VisionLanguageModel for M {
 
     fn image_token_id(&self) -> i64 {
         self.placeholder()
+    }
+
+    fn set_gradient_checkpointing(&self, on: bool) {
+        self.language_model().set_gradient_checkpointing(on);
     }
 }

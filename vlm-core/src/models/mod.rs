@@ -26,7 +26,7 @@ mod traits;
 
 pub use batch::VlmBatch;
 pub use config::Limits;
-pub use folder::{load, load_auto, load_auto_with, load_dual_encoder, read_config, save};
+pub use folder::{load, load_auto, load_auto_with, load_dual_encoder, read_config, save, save_as};
 pub use image_text::{Features, ImageTextModel};
 pub use images::Images;
 pub use parts::{ModelPart, set_trainable_parts};

@@ -107,6 +107,9 @@ pub trait VisionLanguageModel: Model {
 
     /// The id that stands for a piece of a picture in the text.
     fn image_token_id(&self) -> i64;
+
+    /// Keeps only the input of each layer of the language model while training and computes the rest again: memory for time.
+    fn set_gradient_checkpointing(&self, on: bool);
 }
 
 /// A model with one tower for pictures and one for texts, whose results are compared (CLIP, SigLIP).

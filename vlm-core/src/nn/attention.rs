@@ -3,7 +3,7 @@
 use super::{Builder, KvCache, Linear, RmsNorm};
 use crate::backend::RopeStyle;
 use crate::tensor::{AttentionOptions, RopeTables};
-use crate::{Result, Tensor};
+use crate::{Error, ErrorKind, Result, Tensor};
 use std::sync::Arc;
 
 /// The sizes and names of a [`SelfAttention`].
@@ -25,6 +25,8 @@ pub struct AttentionConfig {
     pub out_name: &'static str,
     /// The norms of queries and keys, `q_norm` and `k_norm`, if there are any.
     pub qk_norm: Option<QkNorm>,
+    /// What scores are kept within, smoothly: `cap · tanh(score / cap)` (Gemma 2). Who sees whom must be all in the mask.
+    pub cap: Option<f64>,
     /// Standard deviation of new weights.
     pub std: f64,
 }
@@ -98,7 +100,58 @@ impl SelfAttention {
         if let Some((cache, layer)) = cache {
             (k, v) = cache.append(layer, &k, &v)?;
         }
-        let y = q.scaled_dot_product_attention(&k, &v, options)?;
+        let y = match c.cap {
+            None => q.scaled_dot_product_attention(&k, &v, options)?,
+            Some(cap) => capped(&q, &k, &v, options, cap)?,
+        };
         self.out.forward(&y.transpose(1, 2)?.reshape([b, s, c.heads * c.head_dim])?)
+    }
+}
+
+/// Attention whose scores are kept within `cap`. No kernel has it, so the scores are held. Of the options it takes the factor
+/// and a mask of truth values.
+fn capped(q: &Tensor, k: &Tensor, v: &Tensor, options: &AttentionOptions, cap: f64) -> Result<Tensor> {
+    let ([b, h, s, d], [_, groups, keys, _]) = (q.dims()?, k.dims()?);
+    if options.causal || options.window.is_some() || options.segments.is_some() {
+        let message = "attention with capped scores takes a mask alone";
+        return Err(Error::new(ErrorKind::Unsupported, "attention", message));
+    }
+    // Heads that share keys and values stand behind each other.
+    let rows = q.reshape([b, groups, h / groups * s, d])?;
+    let scale = options.scale.unwrap_or(1.0 / (d as f64).sqrt());
+    let scores = (rows.matmul(&k.transpose(2, 3)?)? * scale)?;
+    let scores = ((scores / cap)?.tanh()? * cap)?.to_dtype(q.dtype().accumulator())?.reshape([b, h, s, keys])?;
+    let scores = match &options.mask {
+        // Finite, so that a row that sees nothing, which is padding, has no NaN.
+        Some(mask) => scores.where_cond(mask, &Tensor::full((), -1e30, scores.dtype(), scores.device())?)?,
+        None => scores,
+    };
+    let shares = scores.softmax(-1)?.to_dtype(v.dtype())?.reshape([b, groups, h / groups * s, keys])?;
+    shares.matmul(v)?.reshape([b, h, s, v.size(3)?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DType, Device};
+
+    #[test]
+    fn a_wide_cap_changes_nothing_and_a_narrow_one_flattens() {
+        let device = Device::reference();
+        let draw = |stream, shape: [usize; 4]| {
+            let from = crate::backend::Distribution::Normal { mean: 0.0, std: 2.0 };
+            Tensor::random(shape, from, crate::backend::RandomKey { seed: 3, stream }, DType::F32, &device).unwrap()
+        };
+        let (q, k, v) = (draw(0, [2, 4, 3, 8]), draw(1, [2, 2, 5, 8]), draw(2, [2, 2, 5, 8]));
+        let seen: Vec<bool> = (0..30).map(|i| i % 7 != 3).collect();
+        let mask = Some(Tensor::from_slice(&seen, [2, 1, 3, 5], &device).unwrap());
+        let options = AttentionOptions { mask, ..AttentionOptions::default() };
+        let of = |cap| capped(&q, &k, &v, &options, cap).unwrap().to_vec::<f32>().unwrap();
+        let plain = q.scaled_dot_product_attention(&k, &v, &options).unwrap().to_vec::<f32>().unwrap();
+        let apart = |a: &[f32]| a.iter().zip(&plain).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(apart(&of(1e4)) < 1e-4);
+        assert!(apart(&of(0.1)) > 0.1);
+        let causal = AttentionOptions { causal: true, ..options.clone() };
+        assert!(capped(&q, &k, &v, &causal, 1.0).is_err());
     }
 }

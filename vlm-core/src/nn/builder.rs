@@ -32,7 +32,8 @@ pub trait ParameterSource: Send + Sync {
     /// [`ErrorKind::Format`] naming the tensor if it is missing or has another shape.
     fn get(&self, name: &str, shape: &Shape, init: Init, dtype: DType, device: &Device) -> Result<Tensor>;
 
-    /// Whether there is a tensor called `name`: for parts that some files have and others do not.
+    /// Whether there is a tensor called `name`: for parts that some files have and others do not. A source that makes
+    /// values has none.
     fn contains(&self, name: &str) -> bool;
 }
 
@@ -57,7 +58,7 @@ impl ParameterSource for Initializer {
     }
 
     fn contains(&self, _name: &str) -> bool {
-        true
+        false
     }
 }
 
@@ -211,6 +212,14 @@ impl Builder {
     /// Whether the source has a parameter called `name` here.
     pub fn contains(&self, name: &str) -> bool {
         self.source.contains(&self.name(name))
+    }
+
+    /// The tensor called `name` here as it is stored, without making it a parameter.
+    ///
+    /// # Errors
+    /// Those of the source.
+    pub fn stored(&self, name: &str, shape: impl IntoShape, init: Init) -> Result<Tensor> {
+        self.source.get(&self.name(name), &shape.into_shape("build")?, init, self.dtype, &self.device)
     }
 
     /// The parameter called `name` here. Asking again for one gives the same one: tied weights.

@@ -45,6 +45,7 @@ impl EncoderLayer {
             out_bias: true,
             out_name: "out_proj",
             qk_norm: None,
+            cap: None,
             std: c.std,
         };
         Ok(EncoderLayer {

@@ -1,7 +1,7 @@
 //! The linear layer.
 
-use super::{Builder, Init, ModuleRef, Param};
-use crate::{Result, Tensor};
+use super::{Builder, Init, ModuleRef, Param, Parameter};
+use crate::{Error, ErrorKind, Result, Shape, Tensor};
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -20,7 +20,8 @@ pub trait LinearAdapter: Send + Sync + fmt::Debug {
 /// `y = x w^T + b` for `w [out_features, in_features]`.
 pub struct Linear {
     path: String,
-    weight: Param,
+    weight: RwLock<Param>,
+    shape: Shape,
     bias: Option<Param>,
     adapters: RwLock<Vec<Arc<dyn LinearAdapter>>>,
 }
@@ -39,7 +40,8 @@ impl Linear {
 
     /// A layer at the builder's path with these parameters, which another module may share (tied weights).
     pub fn from_parts(b: &Builder, weight: Param, bias: Option<Param>) -> Arc<Self> {
-        let layer = Arc::new(Linear { path: b.path().to_owned(), weight, bias, adapters: RwLock::default() });
+        let (path, shape) = (b.path().to_owned(), *weight.shape());
+        let layer = Arc::new(Linear { path, weight: RwLock::new(weight), shape, bias, adapters: RwLock::default() });
         b.register(ModuleRef::Linear(layer.clone()));
         layer
     }
@@ -49,8 +51,30 @@ impl Linear {
         &self.path
     }
     /// The weight, `[out_features, in_features]`.
-    pub fn weight(&self) -> &Param {
-        &self.weight
+    pub fn weight(&self) -> Param {
+        self.weight.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+    /// Whether the weight is another module's too (an output layer tied to the embedding).
+    pub fn shares_weight(&self) -> bool {
+        self.weight().name().strip_suffix(".weight") != Some(&*self.path)
+    }
+    /// Takes another parameter as the weight and returns the one before: how a tied layer gets a weight of its own.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Shape`] if its shape differs.
+    pub fn set_weight(&self, weight: Param) -> Result<Param> {
+        if *weight.shape() != self.shape {
+            let message = format!("expected shape {}, found {}", self.shape, weight.shape());
+            return Err(Error::new(ErrorKind::Shape, "set weight", message).at(&self.path));
+        }
+        Ok(std::mem::replace(&mut *self.weight.write().unwrap_or_else(PoisonError::into_inner), weight))
+    }
+    /// A parameter with the weight's value and this layer's own name.
+    ///
+    /// # Errors
+    /// Those of [`Parameter::tensor`].
+    pub fn copied_weight(&self) -> Result<Param> {
+        Ok(Arc::new(Parameter::new(format!("{}.weight", self.path), &self.weight().tensor()?)))
     }
     /// The bias, `[out_features]`.
     pub fn bias(&self) -> Option<&Param> {
@@ -58,11 +82,11 @@ impl Linear {
     }
     /// Size of the input.
     pub fn in_features(&self) -> usize {
-        self.weight.shape()[1]
+        self.shape[1]
     }
     /// Size of the result.
     pub fn out_features(&self) -> usize {
-        self.weight.shape()[0]
+        self.shape[0]
     }
 
     /// `x [..., in_features] -> [..., out_features]`, with all attached adapters in order of attachment.
@@ -75,7 +99,7 @@ impl Linear {
 
     fn run(&self, x: &Tensor) -> Result<Tensor> {
         let bias = self.bias.as_ref().map(|b| b.tensor()).transpose()?;
-        let mut y = x.linear(&self.weight.tensor()?, bias.as_ref())?;
+        let mut y = x.linear(&self.weight().tensor()?, bias.as_ref())?;
         let adapters = self.adapters.read().unwrap_or_else(PoisonError::into_inner);
         for adapter in adapters.iter() {
             y = adapter.apply(self, x, y)?;

@@ -30,6 +30,33 @@ impl LossSum {
 /// # Errors
 /// [`ErrorKind::Data`] if no label is left, [`ErrorKind::Index`] for labels outside of the vocabulary.
 pub fn causal_lm_loss(hidden: &Tensor, head: &Linear, labels: &[Vec<i64>]) -> Result<LossSum> {
+    let whole = |rows: &Tensor, targets: &Tensor| {
+        if head.adapters().is_empty() && head.bias().is_none() {
+            rows.linear_cross_entropy(&head.weight().tensor()?, targets, IGNORE_INDEX)
+        } else {
+            head.forward(rows)?.cross_entropy(targets, IGNORE_INDEX)
+        }
+    };
+    judged(hidden, labels, whole)
+}
+
+/// As [`causal_lm_loss`], with logits that `logits` gives for rows `[n, d]` of hidden states, all held at once.
+///
+/// # Errors
+/// As there.
+pub fn causal_lm_loss_of(
+    hidden: &Tensor,
+    logits: impl Fn(&Tensor) -> Result<Tensor>,
+    labels: &[Vec<i64>],
+) -> Result<LossSum> {
+    judged(hidden, labels, |rows, targets| logits(rows)?.cross_entropy(targets, IGNORE_INDEX))
+}
+
+fn judged(
+    hidden: &Tensor,
+    labels: &[Vec<i64>],
+    losses: impl Fn(&Tensor, &Tensor) -> Result<Tensor>,
+) -> Result<LossSum> {
     const OP: &str = "causal_lm_loss";
     let [b, s, d] = hidden.dims()?;
     if labels.len() != b || labels.iter().any(|row| row.len() != s) {
@@ -53,10 +80,5 @@ pub fn causal_lm_loss(hidden: &Tensor, head: &Linear, labels: &[Vec<i64>]) -> Re
     let rows = Tensor::from_slice(&rows, tokens, device)?;
     let targets = Tensor::from_slice(&targets, tokens, device)?;
     let picked = hidden.reshape([b * s, d])?.index_select(0, &rows)?;
-    let losses = if head.adapters().is_empty() && head.bias().is_none() {
-        picked.linear_cross_entropy(&head.weight().tensor()?, &targets, IGNORE_INDEX)?
-    } else {
-        head.forward(&picked)?.cross_entropy(&targets, IGNORE_INDEX)?
-    };
-    Ok(LossSum { sum: losses.sum_all()?, tokens })
+    Ok(LossSum { sum: losses(&picked, &targets)?.sum_all()?, tokens })
 }

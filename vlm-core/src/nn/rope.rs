@@ -10,13 +10,32 @@ use std::f64::consts::TAU;
 pub struct Rope {
     inv_freq: Vec<f32>,
     axis: Vec<usize>,
+    /// Factor of cosines and sines (YaRN).
+    scale: f32,
+}
+
+/// YaRN's settings (Peng et al. 2023).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Yarn {
+    /// How much longer than `context` texts may be.
+    pub factor: f64,
+    /// The length that the model was first trained with.
+    pub context: f64,
+    /// Turns within `context` from which on a wave stays as it is.
+    pub fast: f64,
+    /// Turns within `context` below which a wave is stretched by all of `factor`.
+    pub slow: f64,
+    /// Factor of cosines and sines.
+    pub attention: f64,
+    /// Whether the bounds between stretched and kept waves are whole numbers.
+    pub truncate: bool,
 }
 
 impl Rope {
     /// `theta^(-2 i / dim)` for `i` in `0..dim / 2`, all turned by the first axis.
     pub fn new(dim: usize, theta: f64) -> Self {
         let freq = |i: usize| theta.powf(-((2 * i) as f64) / dim as f64) as f32;
-        Rope { inv_freq: (0..dim / 2).map(freq).collect(), axis: vec![0; dim / 2] }
+        Rope { inv_freq: (0..dim / 2).map(freq).collect(), axis: vec![0; dim / 2], scale: 1.0 }
     }
 
     /// Positions count `1 / factor` (Chen et al. 2023).
@@ -35,6 +54,26 @@ impl Rope {
             let smooth = ((context * freq / TAU - low) / (high - low)).clamp(0.0, 1.0);
             *f = ((1.0 - smooth) * freq / factor + smooth * freq) as f32;
         }
+        self
+    }
+
+    /// YaRN of frequencies made with `theta`: waves that turn often stay, long ones are stretched, in between gradually.
+    #[must_use]
+    pub fn yarn(mut self, theta: f64, y: Yarn) -> Self {
+        let dim = (2 * self.inv_freq.len()) as f64;
+        let at = |turns: f64| dim * (y.context / (turns * TAU)).ln() / (2.0 * theta.ln());
+        let (low, high) = (at(y.fast), at(y.slow));
+        let (low, high) = if y.truncate { (low.floor(), high.ceil()) } else { (low, high) };
+        let (low, mut high) = (low.max(0.0), high.min(dim - 1.0));
+        if low == high {
+            high += 0.001;
+        }
+        for (i, f) in self.inv_freq.iter_mut().enumerate() {
+            let stretched = ((i as f64 - low) / (high - low)).clamp(0.0, 1.0);
+            let freq = f64::from(*f);
+            *f = (freq / y.factor * stretched + freq * (1.0 - stretched)) as f32;
+        }
+        self.scale = y.attention as f32;
         self
     }
 
@@ -59,7 +98,7 @@ impl Rope {
     pub fn two_axes(dim: usize, theta: f64) -> Self {
         let one = Rope::new(dim / 2, theta).inv_freq;
         let n = one.len();
-        Rope { inv_freq: [one.clone(), one].concat(), axis: [vec![0; n], vec![1; n]].concat() }
+        Rope { inv_freq: [one.clone(), one].concat(), axis: [vec![0; n], vec![1; n]].concat(), scale: 1.0 }
     }
 
     /// Whether the angles of all positions below `positions` are finite: their cosines are numbers then.
@@ -83,7 +122,7 @@ impl Rope {
         let angles: Vec<f32> = places.flat_map(of_place).collect();
         let shape = [rows, length, self.inv_freq.len()];
         let table = |f: fn(f32) -> f32| {
-            let values: Vec<f32> = angles.iter().map(|&a| f(a)).collect();
+            let values: Vec<f32> = angles.iter().map(|&a| f(a) * self.scale).collect();
             Tensor::from_slice(&values, shape, device)
         };
         Ok(RopeTables { cos: table(f32::cos)?, sin: table(f32::sin)? })
@@ -106,5 +145,19 @@ mod tests {
         let (plain, scaled) = (Rope::new(128, 5e5), Rope::new(128, 5e5).llama3(8.0, 1.0, 4.0, 8192.0));
         assert_eq!(plain.inv_freq[0], scaled.inv_freq[0]);
         assert!((plain.inv_freq[63] / scaled.inv_freq[63] - 8.0).abs() < 1e-5);
+    }
+
+    #[test]
+    fn yarn_is_that_of_transformers() {
+        // `_compute_yarn_parameters` for heads of 16 channels.
+        for (truncate, expected) in [
+            (true, [1.0, 0.316_227_76, 0.1, 0.025_693_506, 0.006_249_999_6, 0.001_383_496_6, 0.000_25, 7.905_694_7e-5]),
+            (false, [1.0, 0.316_227_76, 0.1, 0.028_613_61, 0.006_556_971, 0.001_285_631_9, 0.000_25, 7.905_694_7e-5]),
+        ] {
+            let y = Yarn { factor: 4.0, context: 4096.0, fast: 32.0, slow: 1.0, attention: 1.25, truncate };
+            let found = Rope::new(16, 1e4).yarn(1e4, y);
+            found.inv_freq.iter().zip(expected).for_each(|(a, b)| assert!((a - b).abs() <= b * 2e-6, "{a} {b}"));
+            assert_eq!(found.scale, 1.25);
+        }
     }
 }

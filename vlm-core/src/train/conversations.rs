@@ -8,6 +8,7 @@ use crate::models::{VisionLanguageModel, VlmBatch};
 use crate::nn::LossSum;
 use crate::tensor::IGNORE_INDEX;
 use crate::text::template::messages_to_json;
+use crate::vision::{Picture, Resample, resize};
 use crate::{Error, ErrorKind, Result};
 
 const OP: &str = "conversation";
@@ -21,6 +22,23 @@ pub struct ConversationOptions {
     pub train_on_prompt: bool,
     /// Learns the last answer alone.
     pub mask_history: bool,
+    /// Larger pictures are made smaller, to this many pixels, before the model's own preparation.
+    pub image_max_pixels: Option<usize>,
+    /// Smaller pictures are made larger, likewise.
+    pub image_min_pixels: Option<usize>,
+}
+
+impl ConversationOptions {
+    /// A picture within the limits, resized as LLaMA-Factory does: the root of the ratio, rounded down, bicubic.
+    fn fit(&self, picture: Picture) -> Result<Picture> {
+        let (width, height) = (picture.width(), picture.height());
+        let pixels = width * height;
+        let above = self.image_max_pixels.filter(|max| pixels > *max);
+        let Some(wanted) = above.or(self.image_min_pixels.filter(|min| pixels < *min)) else { return Ok(picture) };
+        let factor = (wanted as f64 / pixels as f64).sqrt();
+        let side = |n: usize| ((n as f64 * factor) as usize).max(1);
+        resize(&picture, side(width), side(height), Resample::Bicubic)
+    }
 }
 
 /// What conversations come to.
@@ -63,6 +81,12 @@ impl<'a> ConversationTask<'a> {
         if options.train_on_prompt && options.mask_history {
             return Err(Error::new(ErrorKind::Config, OP, "train_on_prompt and mask_history contradict each other"));
         }
+        if let (Some(max), Some(min)) = (options.image_max_pixels, options.image_min_pixels)
+            && max < min
+        {
+            let message = format!("image_max_pixels {max} is below image_min_pixels {min}");
+            return Err(Error::new(ErrorKind::Config, OP, message));
+        }
         if options.cutoff_len.is_some_and(|n| n < 2) {
             return Err(Error::new(ErrorKind::Config, OP, "cutoff_len is below 2: nothing could be predicted"));
         }
@@ -104,7 +128,7 @@ impl<'a> ConversationTask<'a> {
         };
         let prepared = rows.iter().map(|&row| {
             let sample = &self.samples[row];
-            let pictures = sample.pictures()?;
+            let pictures = sample.pictures()?.into_iter().map(|p| self.options.fit(p)).collect::<Result<_>>()?;
             let messages = messages_to_json(&sample.messages);
             self.processor.training_row(&messages, pictures, learn).map_err(|e| e.with("row", &sample.id))
         });
@@ -172,5 +196,25 @@ impl Task for ConversationTask<'_> {
 
     fn digest(&self) -> String {
         digest(self.samples, &format!("{:?}", self.options))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_are_brought_within_the_limits() {
+        let options = ConversationOptions {
+            image_max_pixels: Some(600),
+            image_min_pixels: Some(50),
+            ..ConversationOptions::default()
+        };
+        // int(w * sqrt(600 / (w * h))), as Python computes it; a picture within the limits stays as it is.
+        for ((w, h), want) in [((40, 30), (28, 21)), ((20, 30), (20, 30)), ((3, 4), (6, 8)), ((5000, 1), (1732, 1))] {
+            let picture = Picture::from_grey(w, h, &vec![7; w * h]).unwrap();
+            let fitted = options.fit(picture).unwrap();
+            assert_eq!((fitted.width(), fitted.height()), want, "{w}x{h}");
+        }
     }
 }

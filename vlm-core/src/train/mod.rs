@@ -7,6 +7,8 @@
 pub mod checkpoint;
 mod conversations;
 mod digest;
+mod evaluation;
+mod logs;
 pub mod optim;
 mod options;
 mod pairs;

@@ -1,16 +1,17 @@
 //! The loop.
 
 use super::Task;
-use super::checkpoint::{CheckpointStore, latest, resume_from};
+use super::checkpoint::{CheckpointStore, OutputLock, latest, resume_from};
+use super::evaluation::{Evaluation, ModeSwitch};
+use super::logs::Logs;
 use super::optim::{Optimizer, Schedule, collect, global_norm, require_all};
 use super::options::{Resume, TrainerOptions};
-use super::report::{EventWriter, LossPlot, Progress, ProgressSink, TrainerLog, jsonl};
+use super::report::{Progress, ProgressSink};
 use super::run::State;
 use crate::data::loader::{Loader, LoaderConfig};
 use crate::nn::{LossSum, Param};
 use crate::random::{self, StreamState};
 use crate::{Error, ErrorKind, Result, Tensor};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -24,27 +25,32 @@ pub struct Outcome {
     pub finished: bool,
     /// The last step's loss; `None` if there was nothing left to do.
     pub loss: Option<f64>,
+    /// The last evaluation's loss; `None` if there was none after the last step or it was not finite.
+    pub eval_loss: Option<f64>,
 }
 
 /// Trains the parameters it is given until the steps are done or it is asked to stop.
 ///
 /// A run is a function of its settings, data and starting values: killed at any point and resumed on the same device it
 /// ends bit for bit where the uninterrupted run does.
-pub struct Trainer {
+pub struct Trainer<'t> {
     options: TrainerOptions,
     params: Vec<Param>,
     model: serde_json::Value,
     stop: Arc<AtomicBool>,
     sink: Box<dyn ProgressSink>,
+    evaluation: Option<(&'t dyn Task, u64)>,
+    switch: Option<ModeSwitch<'t>>,
+    lock: Option<Arc<OutputLock>>,
 }
 
-impl std::fmt::Debug for Trainer {
+impl std::fmt::Debug for Trainer<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Trainer({} parameters, {:?})", self.params.len(), self.options)
     }
 }
 
-impl Trainer {
+impl<'t> Trainer<'t> {
     /// A trainer of `params`, which are trained now. `model` describes the model: a resumed run must have the same.
     ///
     /// # Errors
@@ -55,7 +61,16 @@ impl Trainer {
             return Err(Error::new(ErrorKind::Config, "train", "all parameters are frozen, there is nothing to train")
                 .hint("unfreeze a part of the model or attach an adapter"));
         }
-        Ok(Trainer { options, params, model, stop: Arc::default(), sink: Box::new(()) })
+        Ok(Trainer {
+            options,
+            params,
+            model,
+            stop: Arc::default(),
+            sink: Box::new(()),
+            evaluation: None,
+            switch: None,
+            lock: None,
+        })
     }
 
     /// Shows progress here.
@@ -72,6 +87,28 @@ impl Trainer {
         self
     }
 
+    /// Judges the rows of `task` every `every` steps (0: never in between) and after the last one, without gradients. The
+    /// mean loss goes to the logs as `eval_loss` and `eval/loss`; what is learnt does not depend on it.
+    #[must_use]
+    pub fn with_evaluation(mut self, task: &'t dyn Task, every: u64) -> Self {
+        self.evaluation = Some((task, every));
+        self
+    }
+
+    /// Calls `switch(false)` before an evaluation and `switch(true)` after it: for dropout.
+    #[must_use]
+    pub fn with_mode(mut self, switch: impl Fn(bool) + 't) -> Self {
+        self.switch = Some(Box::new(switch));
+        self
+    }
+
+    /// Uses a lock of `output_dir` that the caller holds, for work in the folder before and after the run.
+    #[must_use]
+    pub fn with_lock(mut self, lock: Arc<OutputLock>) -> Self {
+        self.lock = Some(lock);
+        self
+    }
+
     /// Runs all steps, or what is left of them.
     ///
     /// # Errors
@@ -81,6 +118,7 @@ impl Trainer {
     /// checkpoint or log cannot be written. Former checkpoints stay loadable.
     pub fn run(mut self, task: &dyn Task) -> Result<Outcome> {
         let options = self.options.clone();
+        options.validate()?;
         let config = LoaderConfig {
             batch_size: options.per_device_train_batch_size,
             shuffle: true,
@@ -88,16 +126,35 @@ impl Trainer {
             seed: options.seed,
         };
         let loader = Loader::new((0..task.len()).collect(), config)?;
-        let total = options.total_steps(loader.batches_per_epoch())?;
+        let total = options.total_steps(loader.batches_per_epoch());
         let schedule = options.schedule(total)?;
         let run = options.fingerprint(total, &task.digest(), &self.model);
-        let mut store = CheckpointStore::open(&options.output_dir, options.save_total_limit)?;
+        let evaluation = self.evaluation.map(|(task, every)| Evaluation::new(task, every)).transpose()?;
+        let mut store = match self.lock.take() {
+            Some(lock) if lock.dir() == options.output_dir => {
+                CheckpointStore::with_lock(lock, options.save_total_limit)?
+            }
+            Some(lock) => {
+                let (held, dir) = (lock.dir().display(), options.output_dir.display());
+                let message = format!("the lock is that of {held}, the run's folder is {dir}");
+                return Err(Error::new(ErrorKind::Config, "train", message));
+            }
+            None => CheckpointStore::open(&options.output_dir, options.save_total_limit)?,
+        };
         let mut state = State::new(self.params.clone(), loader, &options);
         self.resume(&mut state, &run)?;
-        let mut logs = Logs::open(&options.output_dir, state.step)?;
+        let mut logs = Logs::open(&options, state.step)?;
         let mut progress = Progress::new(total, state.step, state.tokens, state.elapsed);
+        progress.epoch = state.loader.epochs();
         let (before, started) = (state.elapsed, Instant::now());
-        let mut loss = None;
+        let (mut loss, mut eval_loss) = (None, None);
+        // A run that was stopped before the evaluation that belongs to its last step makes up for it.
+        if let Some(due) = evaluation.as_ref().filter(|e| state.step > 0 && e.is_due(state.step, total)) {
+            eval_loss = match logs.evaluation(state.step)? {
+                Some(known) => known,
+                None => self.evaluate(due, &progress, &mut logs)?,
+            };
+        }
         while state.step < total && !self.stop.load(Ordering::Relaxed) {
             let (lr, done) = (schedule.lr(state.step), self.step(task, &mut state, &schedule)?);
             loss = Some(done.loss);
@@ -114,16 +171,32 @@ impl Trainer {
                 let path = state.save(&mut store, &run)?;
                 self.sink.message(&format!("saved {}", path.display()));
             }
+            eval_loss = None;
+            // Whoever asks to stop does not want to wait for it.
+            let goes_on = state.step == total || !self.stop.load(Ordering::Relaxed);
+            if let Some(due) = evaluation.as_ref().filter(|e| goes_on && e.is_due(state.step, total)) {
+                eval_loss = self.evaluate(due, &progress, &mut logs)?;
+            }
         }
         logs.finish(&options.output_dir)?;
         self.sink.finish(&progress);
-        Ok(Outcome { steps: state.step, finished: state.step == total, loss })
+        Ok(Outcome { steps: state.step, finished: state.step == total, loss, eval_loss })
+    }
+
+    /// The loss, if it is finite.
+    fn evaluate(&mut self, rows: &Evaluation<'_>, progress: &Progress, logs: &mut Logs) -> Result<Option<f64>> {
+        let loss = rows.loss(self.options.per_device_eval_batch_size, self.switch.as_ref())?;
+        logs.write_evaluation(progress, loss)?;
+        logs.flush()?;
+        self.sink.message(&format!("step {}/{} · eval loss {loss:.4}", progress.current_steps, progress.total_steps));
+        Ok(Some(loss).filter(|l| l.is_finite()))
     }
 
     fn resume(&mut self, state: &mut State, run: &serde_json::Value) -> Result<()> {
         let dir = &self.options.output_dir;
-        let checkpoint = match self.options.resume {
+        let checkpoint = match &self.options.resume {
             Resume::Must => Some(resume_from(dir)?),
+            Resume::From(path) => Some(resume_from(path)?),
             Resume::IfThere => latest(dir)?.checkpoint,
             Resume::No => {
                 if let Some(found) = latest(dir)?.checkpoint {
@@ -211,40 +284,4 @@ fn non_finite(what: String, step: u64, rows: &[usize], task: &dyn Task) -> Error
     Error::new(ErrorKind::NonFinite, "train", format!("{what} in step {}", step + 1))
         .with("rows", names_of(rows, task))
         .hint("lower the learning rate, clip gradients, or look at these rows; the last checkpoint is intact")
-}
-
-/// What a run writes beside its checkpoints.
-struct Logs {
-    lines: TrainerLog,
-    events: EventWriter,
-}
-
-impl Logs {
-    fn open(dir: &Path, step: u64) -> Result<Self> {
-        let (path, runs) = (dir.join("trainer_log.jsonl"), dir.join("runs"));
-        Ok(if step == 0 {
-            Logs { lines: TrainerLog::create(&path)?, events: EventWriter::create(&runs)? }
-        } else {
-            Logs { lines: TrainerLog::resume(&path, step)?, events: EventWriter::resume(&runs, step)? }
-        })
-    }
-
-    fn write(&mut self, progress: &Progress) -> Result<()> {
-        self.lines.append(&progress.log_entry())?;
-        let mut scalars = vec![("train/loss", progress.loss), ("train/learning_rate", progress.lr)];
-        scalars.extend(progress.grad_norm.map(|norm| ("train/grad_norm", norm)));
-        self.events.scalars(&scalars, progress.current_steps)
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        self.events.flush()
-    }
-
-    /// Draws the loss of the whole run.
-    fn finish(mut self, dir: &Path) -> Result<()> {
-        self.events.flush()?;
-        let entries = jsonl::read(self.lines.path())?.entries;
-        let points: Vec<(u64, f64)> = entries.iter().filter_map(|e| Some((e.current_steps, e.loss?))).collect();
-        LossPlot::new("training loss").curve("train/loss", &points).save(&dir.join("training_loss.svg"))
-    }
 }

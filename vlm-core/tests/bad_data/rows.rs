@@ -88,7 +88,7 @@ fn files_without_rows_and_rows_that_are_none_are_named_by_line() {
         .fails(ErrorKind::Data, &["has no usable row; 2 were left out", "first: "]),
         bad(
             file("K3", "no messages", r#"{"text": "hi", "label": 3}"#),
-            &[":1: the row has neither \"conversations\" nor \"messages\"", "its keys: \"text\", \"label\"", "Columns"],
+            &[":1: the row has none of \"conversations\", \"messages\"", "its keys: \"text\", \"label\"", "Columns"],
         ),
         bad(file("K3", "an empty conversation", messages("[]")), &[":1: \"messages\" is empty"]),
         bad(

@@ -189,7 +189,7 @@ fn sizes_that_cannot_be_are_refused_before_anything_is_reserved() {
             "gemma3",
             "text_config/final_logit_softcapping",
             json!(30.0),
-            &["final_logit_softcapping is 30", "not supported"],
+            &["final_logit_softcapping is 30", "only gemma2"],
         ),
         ("paligemma", "projection_dim", json!(0), &["projection_dim is 0"]),
         ("smolvlm", "scale_factor", json!(0), &["scale_factor is 0, expected 1 to 4"]),

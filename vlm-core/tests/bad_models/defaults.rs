@@ -255,11 +255,11 @@ fn sides_that_are_no_multiple_of_the_patch_lose_their_rest_where_the_reference_d
         on(
             "J12",
             "internvl",
-            "30 pixels in patches of 7",
+            "tiles of 30 pixels in patches of 7, prepared with 28",
             |f| f.set("config.json", "vision_config/image_size", json!([30, 30])),
             everything,
         )
-        .map(|r| r.fails(ErrorKind::Config, &["image_size 30 is no multiple of patch_size 7"])),
+        .map(|r| r.fails(ErrorKind::Shape, &["expected tiles of [n, 3, 30, 30], found [3, 3, 28, 28]", "processor"])),
         on(
             "J12",
             "gemma3",

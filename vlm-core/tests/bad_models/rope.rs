@@ -39,15 +39,15 @@ fn rotary_embeddings_that_give_no_numbers_are_refused() {
         (
             "llava",
             scaled,
-            json!({"type": "yarn", "factor": 2}),
-            "rope scaling \"yarn\" is not supported, default, mrope",
+            json!({"type": "longrope", "factor": 2}),
+            "rope scaling \"longrope\" is not supported, default, mrope",
         ),
-        ("llava", scaled, json!({"type": "linear"}), "rope_scaling.factor is missing or no positive number"),
+        ("llava", scaled, json!({"type": "linear"}), "rope_scaling.factor is missing"),
         (
             "llava",
             scaled,
             json!({"type": "linear", "factor": 0}),
-            "rope_scaling.factor is missing or no positive number",
+            "rope_scaling.factor is 0, expected a positive number",
         ),
         ("llava", scaled, json!({"type": "linear", "factor": 1e-45}), "angles that are not finite"),
         (

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use vlm_core::ErrorKind;
 use vlm_core::hub::{HubOptions, HubSettings, resolve};
 
+/// Names and contents.
+type Files<'a> = &'a [(&'a str, &'a str)];
+
 const OTHER: &str = "01234ffffffffffffffffffffffffffffffffff1";
 const ID: &str = "owner/model";
 const INDEX: &str = r#"{"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}"#;
@@ -15,7 +18,7 @@ fn write(path: &Path, text: &str) {
 }
 
 /// A cache with snapshots of these files, and these references.
-fn cache(snapshots: &[(&str, &[(&str, &str)])], references: &[(&str, &str)]) -> tempfile::TempDir {
+fn cache(snapshots: &[(&str, Files<'_>)], references: Files<'_>) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let model = dir.path().join("models--owner--model");
     for (commit, files) in snapshots {
@@ -35,7 +38,7 @@ fn look(dir: &tempfile::TempDir, revision: &str) -> vlm_core::Result<PathBuf> {
     resolve(ID, &options(dir.path(), revision))
 }
 
-const WHOLE: &[(&str, &str)] = &[("config.json", "{}"), ("model.safetensors", "w")];
+const WHOLE: Files<'_> = &[("config.json", "{}"), ("model.safetensors", "w")];
 
 #[test]
 fn branches_tags_and_commits_lead_to_snapshots() {
@@ -85,7 +88,7 @@ fn a_snapshot_counts_if_it_can_be_loaded() {
     let index = ("model.safetensors.index.json", INDEX);
     let adapter = ("adapter_config.json", "{}");
     let (one, first, second) = (("model.safetensors", ""), ("model-1.safetensors", ""), ("model-2.safetensors", ""));
-    let cases: &[(&[(&str, &str)], Option<&str>)] = &[
+    let cases: &[(Files<'_>, Option<&str>)] = &[
         (&[config, one], None),
         (&[config, index, first, second], None),
         // As loading does, the single file goes first.

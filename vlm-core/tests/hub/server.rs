@@ -10,6 +10,9 @@ use std::time::Duration;
 
 pub(crate) const ID: &str = "owner/model";
 
+/// Names and contents.
+pub(crate) type Files<'a> = &'a [(&'a str, &'a [u8])];
+
 /// What a request was.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Request {
@@ -62,12 +65,12 @@ pub(crate) fn etag(name: &str, bytes: &[u8]) -> String {
 }
 
 impl Server {
-    pub(crate) fn start(files: &[(&str, &[u8])]) -> Self {
+    pub(crate) fn start(files: Files<'_>) -> Self {
         Self::with_token(files, None)
     }
 
     /// A server that asks for a token.
-    pub(crate) fn with_token(files: &[(&str, &[u8])], token: Option<&str>) -> Self {
+    pub(crate) fn with_token(files: Files<'_>, token: Option<&str>) -> Self {
         let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let state = Arc::new(State {
             files: files.iter().map(|(n, b)| ((*n).to_owned(), b.to_vec())).collect(),

@@ -104,3 +104,17 @@ fn folders_of_pictures_take_captions_from_metadata_or_beside_them() {
         assert!(e.contains(want), "{e}");
     }
 }
+
+#[test]
+fn rows_on_one_line_have_names_of_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("rows.json");
+    let row = r#"{"instruction":"Hi","output":"Ho"}"#;
+    std::fs::write(&path, format!("[{row},{row},\n{row}]")).unwrap();
+    let read = Dataset::read(&path, &ReadOptions::default()).unwrap();
+    let ids: Vec<&str> = read.samples().iter().map(|s| s.id.as_str()).collect();
+    assert_eq!(ids, ["rows.json:1", "rows.json:1.2", "rows.json:2"]);
+    std::fs::write(&path, format!("[{row},{{}}]")).unwrap();
+    let e = Dataset::read(&path, &ReadOptions::default()).unwrap_err();
+    assert!(e.to_string().contains("rows.json:1.2: "), "{e}");
+}

@@ -53,6 +53,38 @@ fn every_style_gives_the_same_sample() {
 }
 
 #[test]
+fn questions_with_one_answer_are_conversations_too() {
+    let (_dir, root) = folder();
+    let says = |text: &str, columns: Option<&Columns>| {
+        let sample = parse_row(text, columns, &root, "x").unwrap();
+        let said: Vec<String> = sample.messages.iter().map(|m| format!("{:?} {}", m.role, m.to_text())).collect();
+        (said, sample.images.len())
+    };
+    let alpaca = r#"{"instruction":"<image>What is it?","input":"Be brief.","output":"A cat","image":"a.png","system":"S",
+        "history":[["Hi","Ho"]]}"#;
+    let want = ["System S", "User Hi", "Assistant Ho", "User <image>What is it?\nBe brief.", "Assistant A cat"];
+    assert_eq!(says(alpaca, None), (want.map(str::to_owned).to_vec(), 1));
+    let swift = r#"{"query":"Hi","response":"Ho","history":[]}"#;
+    assert_eq!(says(swift, None).0, ["User Hi", "Assistant Ho"]);
+    // A column of this name beside a list of messages changes nothing.
+    let both = r#"{"response":1,"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":"Ho"}]}"#;
+    assert_eq!(says(both, None).0, ["User Hi", "Assistant Ho"]);
+    let named = Columns::alpaca(AlpacaColumns { prompt: "q".into(), response: "a".into(), ..AlpacaColumns::alpaca() });
+    assert_eq!(says(r#"{"q":"Hi","a":"Ho","instruction":"no"}"#, Some(&named)).0, ["User Hi", "Assistant Ho"]);
+    for (text, part) in [
+        (r#"{"instruction":"Hi","output":""}"#, "\"output\" is missing or empty"),
+        (r#"{"instruction":"Hi"}"#, "\"output\" is missing or empty"),
+        (r#"{"instruction":["Hi"],"output":"Ho"}"#, "\"instruction\" is a list, expected a string"),
+        (r#"{"instruction":"Hi","output":"Ho","history":"x"}"#, "\"history\" is a string, expected a list of pairs"),
+        (r#"{"instruction":"Hi","output":"Ho","history":[["a"]]}"#, "\"history\", entry 1: expected a question and"),
+        (r#"{"instruction":"<image>","output":"Ho"}"#, "1 <image> placeholders but 0 pictures"),
+    ] {
+        let e = parse_row(text, None, &root, "x").unwrap_err();
+        assert!(e.contains(part), "{text}: {e}");
+    }
+}
+
+#[test]
 fn what_is_wrong_with_a_row_is_said() {
     let (dir, root) = folder();
     let absolute = dir.path().join("outside.png").display().to_string();
@@ -65,7 +97,10 @@ fn what_is_wrong_with_a_row_is_said() {
     for (text, want) in [
         ("{".to_owned(), "not a JSON object: EOF"),
         ("[1]".to_owned(), "not a JSON object"),
-        (r#"{"a":1,"b":2}"#.to_owned(), r#"neither "conversations" nor "messages" (its keys: "a", "b")"#),
+        (
+            r#"{"a":1,"b":2}"#.to_owned(),
+            r#"none of "conversations", "messages", "instruction", "response" (its keys: "a", "b")"#,
+        ),
         (r#"{"messages":[]}"#.to_owned(), r#""messages" is empty"#),
         (r#"{"messages":"hi"}"#.to_owned(), r#""messages" is a string, expected a list"#),
         (one("3"), r#"message 1: no string under "role""#),

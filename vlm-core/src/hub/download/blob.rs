@@ -157,7 +157,7 @@ fn attempt(
         // All of it, whatever was asked for.
         _ => (0, number(headers, "content-length")),
     };
-    if first == 0 {
+    if first < at {
         at = restart(file).map_err(io)?;
     }
     if let (Some(expected), Some(found)) = (content.size, total)

@@ -51,6 +51,8 @@ struct Answer {
 struct Linked {
     etag: Option<String>,
     size: Option<u64>,
+    /// The commit that the file is of. Pages of networks that want a log-in have none.
+    commit: Option<String>,
 }
 
 /// A file as the server knows it.
@@ -109,9 +111,9 @@ impl Client {
         Patience::new(&self.network).insist(|| {
             let Answer { mut response, address, .. } = self.follow(&address, Ask::Get(0))?;
             if response.status() != StatusCode::OK {
-                return Err(self.refused(&response, id, revision, None));
+                return Err(self.refused(&response, &address, id, revision, None));
             }
-            let read = response.body_mut().with_config().limit(MAX_ANSWER + 1).read_to_vec();
+            let read = response.body_mut().with_config().limit(MAX_ANSWER).read_to_vec();
             read.map_err(|e| match e {
                 ureq::Error::BodyExceedsLimit(_) => {
                     let message = format!("{} answers with more than {MAX_ANSWER} bytes", address.public());
@@ -129,10 +131,18 @@ impl Client {
     pub(super) fn describe_file(&self, id: &ModelId, commit: &Revision, file: &str) -> Result<Described> {
         let start = self.file_address(id, commit, file)?;
         Patience::new(&self.network).insist(|| {
-            let Answer { response, linked, .. } = self.follow(&start, Ask::Head)?;
+            let Answer { response, address, linked } = self.follow(&start, Ask::Head)?;
             let status = response.status();
             if status != StatusCode::OK && !(status.is_redirection() && linked.etag.is_some()) {
-                return Err(self.refused(&response, id, commit, Some(file)));
+                return Err(self.refused(&response, &address, id, commit, Some(file)));
+            }
+            if linked.commit.as_deref().is_none_or(|c| !c.eq_ignore_ascii_case(commit.as_str())) {
+                let found = linked.commit.map_or_else(|| "none".to_owned(), |c| shown(&c));
+                let message = format!("{} answers for another commit of {file}", start.public());
+                return Err(Error::new(ErrorKind::Format, OP, message)
+                    .with("X-Repo-Commit", found)
+                    .hint("is this the address of a server of models? check HF_ENDPOINT, and whether the network wants a log-in")
+                    .into());
             }
             let headers = response.headers();
             let own = || text(headers, "etag").map(normal_etag);
@@ -160,7 +170,7 @@ impl Client {
             _ => false,
         };
         if !fine {
-            return Err(self.refused(&response, id, commit, Some(file)));
+            return Err(self.refused(&response, &address, id, commit, Some(file)));
         }
         if let Some(coding) = response.headers().get(CONTENT_ENCODING).filter(|v| v.as_bytes() != b"identity") {
             let message = format!("{} sends {file} as {coding:?}, which was not asked for", address.public());
@@ -187,6 +197,7 @@ impl Client {
             let headers = response.headers();
             linked.etag = linked.etag.or_else(|| text(headers, "x-linked-etag").map(normal_etag));
             linked.size = linked.size.or_else(|| number(headers, "x-linked-size"));
+            linked.commit = linked.commit.or_else(|| text(headers, "x-repo-commit"));
             let moved = [301, 302, 303, 307, 308].contains(&response.status().as_u16());
             let Some(location) = headers.get(LOCATION).filter(|_| moved) else {
                 return Ok(Answer { response, address, linked });
@@ -219,7 +230,14 @@ impl Client {
     }
 
     /// What a status other than success means.
-    fn refused(&self, response: &Response<Body>, id: &ModelId, revision: &Revision, file: Option<&str>) -> Fault {
+    fn refused(
+        &self,
+        response: &Response<Body>,
+        address: &Address,
+        id: &ModelId,
+        revision: &Revision,
+        file: Option<&str>,
+    ) -> Fault {
         let (status, headers) = (response.status(), response.headers());
         let said = text(headers, "x-error-message").map(|m| shown(&m));
         let code = text(headers, "x-error-code").unwrap_or_default();
@@ -233,6 +251,11 @@ impl Client {
         };
         let page = format!("{}/{id}", self.endpoint.public().trim_end_matches('/'));
         match status.as_u16() {
+            // The next attempt gets a new signature from the server.
+            401 | 403 if address.origin() != self.origin => {
+                let message = format!("{what}: {} refuses what the server has signed", address.public());
+                Fault::Passing(error(message).hint("check this machine's clock and the proxy"), None)
+            }
             401 | 403 if self.token.is_none() => Fault::Final(error(format!("{what} may not be read without a token")).hint(
                 format!(
                     "check the id; if the model is gated, accept its conditions on {page}, then set HF_TOKEN to a token \

@@ -8,6 +8,7 @@ use crate::hub::{ModelId, Revision};
 use crate::weights::atomic::write_atomic;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Backup programs skip folders with this file.
 const TAG: &str =
@@ -63,8 +64,11 @@ impl Layout {
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind::Io) if nothing of link, hard link and copy is possible.
     pub(super) fn link(&self, file: &str, etag: &str) -> Result<()> {
+        // A name of our own: copying onto a link that another thread made would destroy the content.
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = self.snapshot.join(file);
-        let temporary = self.snapshot.join(format!(".{file}.{}.tmp", std::process::id()));
+        let temporary = self.snapshot.join(format!(".{file}.{}-{n}.tmp", std::process::id()));
         let blob = self.blob(etag);
         let _ = std::fs::remove_file(&temporary);
         let target = Path::new("..").join("..").join("blobs").join(etag);

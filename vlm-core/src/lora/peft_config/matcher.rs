@@ -24,6 +24,7 @@ pub struct TargetMatcher {
     target: Names,
     exclude: Option<Names>,
     modules_to_save: Vec<SysRegex>,
+    saved_ends: Vec<String>,
     layers: Option<(HashSet<usize>, Vec<SysRegex>)>,
     ranks: Vec<(SysRegex, usize)>,
     alphas: Vec<(SysRegex, f64)>,
@@ -74,6 +75,7 @@ impl TargetMatcher {
             modules_to_save: (config.modules_to_save.iter())
                 .map(|m| compile("modules_to_save", m, &format!(r"\A(?:.*\.)?(?:{m})(?:\z|\.)")))
                 .collect::<Result<_>>()?,
+            saved_ends: config.modules_to_save.clone(),
             layers: layers.transpose()?,
             ranks: (config.rank_pattern.iter())
                 .map(|(k, r)| Ok((tail("rank_pattern", k)?, *r)))
@@ -97,7 +99,7 @@ impl TargetMatcher {
         if !is_linear
             || all && is_output_head
             || self.exclude.as_ref().is_some_and(|e| e.contain(name))
-            || self.is_saved_in_full(name)
+            || self.is_left_to_saving(name)
             || !self.target.contain(name)
             || !self.in_listed_layer(name)
         {
@@ -108,9 +110,21 @@ impl TargetMatcher {
         Some(Adapted { r, alpha })
     }
 
-    /// Whether the module is, or is inside, one that `modules_to_save` names.
-    pub fn is_saved_in_full(&self, name: &str) -> bool {
+    /// Whether the module is, or is inside, one that `modules_to_save` names, so that it gets no adapter.
+    fn is_left_to_saving(&self, name: &str) -> bool {
         self.modules_to_save.iter().any(|m| found(m, name))
+    }
+
+    /// Whether the module is trained and saved in full: it is, or is inside, one whose name *ends* in one of
+    /// `modules_to_save`, dot or not. PEFT takes `norm` for every `input_layernorm`, too.
+    pub fn is_saved_in_full(&self, name: &str) -> bool {
+        let ends = || name.match_indices('.').map(|(dot, _)| dot).chain([name.len()]);
+        ends().any(|end| self.saved_ends.iter().any(|key| name[..end].ends_with(key.as_str())))
+    }
+
+    /// Whether modules are named, one by one or by an expression, rather than all linear ones taken.
+    pub fn names_modules(&self) -> bool {
+        !matches!(self.target, Names::AllLinear)
     }
 
     /// Whether the module's bias is trained, given whether it has an adapter.

@@ -124,6 +124,13 @@ fn modules_are_chosen_by_pefts_rule() {
         assert_eq!(config.matches(name, true, false).unwrap().is_some(), want, "{changes:?} {name}");
         assert_eq!(config.matches(name, false, false).unwrap(), None, "only linear modules get an adapter");
     }
+    // What is saved in full ends in the name, dot or not; what gets no adapter for it is the name itself.
+    let saving = PeftConfig::parse(&with(&[("modules_to_save", names(&["norm"]))])).unwrap().matcher().unwrap();
+    for (name, want) in [("a.input_layernorm", true), ("a.norm.inner", true), ("a.layernorm1", false), ("norms", false)]
+    {
+        assert_eq!(saving.is_saved_in_full(name), want, "{name}");
+    }
+    assert!(saving.matches("norms.q_proj", true, false).is_some());
     let all = PeftConfig::new(8, 16.0, ModuleNames::AllLinear).matcher().unwrap();
     assert_eq!(all.matches("lm_head", true, true), None);
     assert_eq!(all.matches(deep, true, false), Some(Adapted { r: 8, alpha: 16.0 }));

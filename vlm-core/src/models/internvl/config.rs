@@ -109,7 +109,7 @@ impl Default for InternVlConfig {
             projector_hidden_act: Activation::Gelu,
             vision_feature_layer: -1,
             vision_feature_select_strategy: FeatureStrategy::Default,
-            tie_word_embeddings: false,
+            tie_word_embeddings: true,
             torch_dtype: "float32".to_owned(),
         }
     }
@@ -166,7 +166,6 @@ impl InternVlConfig {
         )?;
         Limits::multiple(S, ("hidden_size", v.hidden_size), ("num_attention_heads", v.num_attention_heads))?;
         Limits::positive(S, "layer_norm_eps", v.layer_norm_eps)?;
-        Limits::multiple(S, ("image_size", v.image_size), ("patch_size", v.patch_size))?;
         let patches = (v.image_size / v.patch_size).pow(2);
         Limits::sizes(S, &[("the number of patches of a picture", patches, MAX_TOKENS)])?;
         if !["layer_norm", "rms_norm"].contains(&v.norm_type.as_str()) {

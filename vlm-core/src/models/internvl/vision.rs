@@ -53,6 +53,7 @@ impl Layer {
             qkv_bias: c.attention_bias,
             out_bias: true,
             out_name: "projection_layer",
+            cap: None,
             qk_norm: c.use_qk_norm.then_some(QkNorm { eps: 1e-6, offset: 0.0, whole: true }),
             std,
         };

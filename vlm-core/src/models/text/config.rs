@@ -8,7 +8,7 @@ use crate::nn::Activation;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-/// `config.json` of a causal language model: Llama, Mistral, Qwen2, Qwen3, Gemma, Gemma 3 and the language models inside
+/// `config.json` of a causal language model: Llama, Mistral, Qwen2, Qwen3, Gemma, Gemma 2, Gemma 3 and the language models inside
 /// of Qwen-VL. What a file leaves out is transformers' default of its `model_type`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, remote = "Self")]
@@ -36,6 +36,8 @@ pub struct TextConfig {
     /// Where transformers 5 writes `rope_theta` and `rope_scaling`; for Gemma 3 one of each kind of layer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rope_parameters: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partial_rotary_factor: Option<f64>,
     pub attention_bias: bool,
     pub mlp_bias: bool,
     pub sliding_window: Option<usize>,
@@ -49,9 +51,8 @@ pub struct TextConfig {
     pub sliding_window_pattern: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub query_pre_attn_scalar: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    // Written as null where there is none: a file that leaves them out means Gemma 2's own.
     pub attn_logit_softcapping: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub final_logit_softcapping: Option<f64>,
     pub tie_word_embeddings: bool,
     pub initializer_range: f64,
@@ -99,7 +100,14 @@ impl<'de> Deserialize<'de> for TextConfig {
 }
 
 /// Fields for which null is a value.
-const OPTIONAL: [&str; 4] = ["sliding_window", "rope_scaling", "head_dim", "num_key_value_heads"];
+const OPTIONAL: [&str; 6] = [
+    "sliding_window",
+    "rope_scaling",
+    "head_dim",
+    "num_key_value_heads",
+    "attn_logit_softcapping",
+    "final_logit_softcapping",
+];
 
 impl Serialize for TextConfig {
     fn serialize<S: Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
@@ -122,9 +130,16 @@ impl TextConfig {
         self.head_dim.unwrap_or(self.hidden_size / self.num_attention_heads.max(1))
     }
 
-    /// The activation of the feed-forward blocks.
+    /// The activation of the feed-forward blocks. The first Gemma's files say `gelu` and mean its approximation; the later
+    /// ones look at `hidden_activation` alone.
     pub fn activation(&self) -> Activation {
-        self.hidden_activation.unwrap_or(self.hidden_act)
+        if self.is(&["gemma2", "gemma3"]) {
+            return self.hidden_activation.unwrap_or(Activation::GeluTanh);
+        }
+        match self.hidden_act {
+            Activation::Gelu if self.is(&["gemma"]) => Activation::GeluTanh,
+            act => act,
+        }
     }
 
     /// Whether query, key and value projections have biases: always in Qwen2, by `attention_bias` elsewhere.
@@ -144,17 +159,32 @@ impl TextConfig {
 
     /// Gemma's habits: norms store `weight - 1`, embeddings are scaled by the root of their width.
     pub fn is_gemma(&self) -> bool {
-        self.is(&["gemma", "gemma3"])
+        self.is(&["gemma", "gemma2", "gemma3"])
     }
 
-    /// Whether attention and feed-forward are normalised before and after (Gemma 3).
+    /// Whether attention and feed-forward are normalised before and after (Gemma 2 and 3).
     pub fn four_norms(&self) -> bool {
+        self.is(&["gemma2", "gemma3"])
+    }
+
+    /// Whether tokens that see each other both ways do so within the window only (Gemma 3), or wherever they are.
+    pub fn window_bounds_groups(&self) -> bool {
         self.is(&["gemma3"])
+    }
+
+    /// What attention scores are kept within, smoothly (Gemma 2).
+    pub fn attention_cap(&self) -> Option<f64> {
+        self.attn_logit_softcapping.filter(|_| self.is(&["gemma2"]))
+    }
+
+    /// What logits are kept within, smoothly (Gemma 2).
+    pub fn logit_cap(&self) -> Option<f64> {
+        self.final_logit_softcapping.filter(|_| self.is(&["gemma2"]))
     }
 
     /// The factor of attention scores.
     pub fn attention_scale(&self) -> Option<f64> {
-        self.query_pre_attn_scalar.filter(|_| self.is(&["gemma3"])).map(|s| s.powf(-0.5))
+        self.query_pre_attn_scalar.filter(|_| self.is(&["gemma2", "gemma3"])).map(|s| s.powf(-0.5))
     }
 
     /// How many of the last tokens layer `i` sees; `None` for all.
@@ -165,10 +195,17 @@ impl TextConfig {
         if self.is(&["llama", "gemma", "qwen3_vl"]) {
             return None;
         }
-        let sliding = match (&self.layer_types, self.is(&["gemma3"])) {
+        // Gemma says which layers look at a window, Qwen also whether any does.
+        let pattern = match (self.is(&["gemma2"]), self.is(&["gemma3"])) {
+            (true, _) => Some(2),
+            (_, true) => Some(self.sliding_window_pattern.unwrap_or(6).max(1)),
+            _ => None,
+        };
+        let sliding = match (&self.layer_types, pattern) {
+            _ if pattern.is_none() && self.use_sliding_window != Some(true) => false,
             (Some(types), _) => types.get(i).is_some_and(|t| t == "sliding_attention"),
-            (None, true) => !(i + 1).is_multiple_of(self.sliding_window_pattern.unwrap_or(6).max(1)),
-            (None, false) => self.use_sliding_window == Some(true) && i >= self.max_window_layers.unwrap_or(0),
+            (None, Some(pattern)) => !(i + 1).is_multiple_of(pattern),
+            (None, None) => i >= self.max_window_layers.unwrap_or(0),
         };
         self.sliding_window.filter(|_| sliding)
     }
@@ -206,19 +243,22 @@ impl TextConfig {
             ("attn_logit_softcapping", self.attn_logit_softcapping),
             ("final_logit_softcapping", self.final_logit_softcapping),
         ] {
-            if let Some(cap) = cap {
-                return Err(wrong(S, format!("{name} is {cap}: soft caps of logits are not supported")));
+            match cap {
+                Some(cap) if self.is(&["gemma2"]) => Limits::positive(S, name, cap)?,
+                Some(cap) => {
+                    let message = format!("{name} is {cap}: only gemma2 keeps logits within bounds");
+                    return Err(wrong(S, message));
+                }
+                None => {}
             }
         }
-        if let Some(types) = &self.layer_types {
-            let known = ["full_attention", "sliding_attention"];
-            if let Some(other) = types.iter().find(|t| !known.contains(&t.as_str())) {
-                return Err(wrong(S, format!("layer_types has {other:?}, expected {}", known.join(" or "))));
-            }
-            if types.len() != self.num_hidden_layers {
-                let (n, layers) = (types.len(), self.num_hidden_layers);
-                return Err(wrong(S, format!("layer_types has {n} entries, num_hidden_layers is {layers}")));
-            }
+        let known = ["full_attention", "sliding_attention"];
+        if let Some(other) = self.layer_types.iter().flatten().find(|t| !known.contains(&t.as_str())) {
+            return Err(wrong(S, format!("layer_types has {other:?}, expected {}", known.join(" or "))));
+        }
+        if self.layer_types.as_ref().is_some_and(|types| types.len() != self.num_hidden_layers) {
+            let (types, layers) = (self.layer_types.as_ref().map_or(0, Vec::len), self.num_hidden_layers);
+            return Err(wrong(S, format!("layer_types has {types} entries, num_hidden_layers is {layers}")));
         }
         (0..self.num_hidden_layers).try_for_each(|i| super::rope::of_layer(self, i).map(|_| ()))
     }
@@ -239,7 +279,38 @@ mod tests {
         assert_eq!((gemma.hidden_size, gemma.window(4), gemma.window(5)), (64, Some(4096), None));
         let e = serde_json::from_value::<TextConfig>(json!({"model_type": "mamba"})).unwrap_err().to_string();
         assert!(e.contains("mamba") && e.contains("qwen2"), "{e}");
-        let written = serde_json::to_value(&gemma).unwrap();
-        assert_eq!(serde_json::from_value::<TextConfig>(written).unwrap(), gemma);
+        let capless = of(json!({"model_type": "gemma2", "attn_logit_softcapping": null}));
+        assert_eq!((capless.attention_cap(), capless.logit_cap()), (None, Some(30.0)));
+        assert_eq!((capless.window(0), capless.window(1)), (Some(4096), None));
+        for config in [gemma, capless] {
+            let written = serde_json::to_value(&config).unwrap();
+            assert_eq!(serde_json::from_value::<TextConfig>(written).unwrap(), config);
+        }
+    }
+
+    #[test]
+    fn activations_are_those_that_transformers_takes() {
+        let of = |v: Value| serde_json::from_value::<TextConfig>(v).unwrap().activation();
+        assert_eq!(of(json!({"model_type": "gemma", "hidden_act": "gelu"})), Activation::GeluTanh);
+        assert_eq!(
+            of(json!({"model_type": "gemma", "hidden_act": "silu", "hidden_activation": "gelu"})),
+            Activation::Silu
+        );
+        assert_eq!(of(json!({"model_type": "gemma2", "hidden_act": "gelu"})), Activation::GeluTanh);
+        assert_eq!(of(json!({"model_type": "llama", "hidden_act": "gelu"})), Activation::Gelu);
+    }
+
+    #[test]
+    fn what_would_change_numbers_unseen_is_refused() {
+        let fails = |v: Value| serde_json::from_value::<TextConfig>(v).unwrap().check().unwrap_err().to_string();
+        assert!(fails(json!({"partial_rotary_factor": 0.5})).contains("partial_rotary_factor is 0.5"));
+        assert!(fails(json!({"rope_scaling": {"type": "longrope"}})).contains("longrope"));
+        assert!(
+            fails(json!({"rope_scaling": {"type": "yarn", "factor": "x"}})).contains("rope_scaling.factor is \"x\"")
+        );
+        assert!(fails(json!({"final_logit_softcapping": 30.0})).contains("final_logit_softcapping is 30"));
+        let chunked = json!({"num_hidden_layers": 1, "layer_types": ["chunked_attention"]});
+        assert!(fails(chunked).contains("chunked_attention"));
+        assert!(fails(json!({"layer_types": ["full_attention"]})).contains("1 entries, num_hidden_layers is 32"));
     }
 }

@@ -5,8 +5,18 @@ use crate::nn::Activation;
 use serde_json::json;
 
 /// The types there are defaults for.
-pub(super) const KNOWN: [&str; 9] =
-    ["llama", "mistral", "qwen2", "qwen2_vl_text", "qwen2_5_vl_text", "qwen3", "qwen3_vl_text", "gemma", "gemma3_text"];
+pub(super) const KNOWN: [&str; 10] = [
+    "llama",
+    "mistral",
+    "qwen2",
+    "qwen2_vl_text",
+    "qwen2_5_vl_text",
+    "qwen3",
+    "qwen3_vl_text",
+    "gemma",
+    "gemma2",
+    "gemma3_text",
+];
 
 /// The defaults of a model type.
 pub(super) fn of(model_type: &str) -> Option<TextConfig> {
@@ -56,6 +66,22 @@ pub(super) fn of(model_type: &str) -> Option<TextConfig> {
             max_position_embeddings: 8192,
             ..gemma()
         },
+        "gemma2" => TextConfig {
+            vocab_size: 256_000,
+            hidden_size: 2304,
+            intermediate_size: 9216,
+            num_hidden_layers: 26,
+            num_attention_heads: 8,
+            num_key_value_heads: Some(4),
+            head_dim: Some(256),
+            hidden_activation: Some(Activation::GeluTanh),
+            max_position_embeddings: 8192,
+            sliding_window: Some(4096),
+            query_pre_attn_scalar: Some(256.0),
+            attn_logit_softcapping: Some(50.0),
+            final_logit_softcapping: Some(30.0),
+            ..gemma()
+        },
         "gemma3_text" => TextConfig {
             vocab_size: 262_208,
             hidden_size: 2304,
@@ -95,6 +121,7 @@ pub(super) fn llama() -> TextConfig {
         rope_local_base_freq: None,
         rope_scaling: None,
         rope_parameters: None,
+        partial_rotary_factor: None,
         attention_bias: false,
         mlp_bias: false,
         sliding_window: None,
@@ -117,6 +144,7 @@ fn qwen2() -> TextConfig {
     TextConfig {
         vocab_size: 151_936,
         intermediate_size: 22016,
+        num_key_value_heads: Some(32),
         max_position_embeddings: 32768,
         sliding_window: Some(4096),
         use_sliding_window: Some(false),

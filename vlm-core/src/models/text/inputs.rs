@@ -35,12 +35,14 @@ impl TextInputs<'_> {
         Tensor::from_slice(&flat, [rows.len(), 1, 1, rows[0].len()], self.embeds.device()).map(Some)
     }
 
-    /// The whole mask, `[b, 1, s, cached + s]`, where groups see both ways; `window` bounds how far they look back.
+    /// The whole mask, `[b, 1, s, cached + s]`, where groups see both ways; `window` is how far all look back, those inside of
+    /// a group only if `bounded`.
     pub(super) fn grouped(
         &self,
         groups: &[Vec<Option<usize>>],
         cached: usize,
         window: Option<usize>,
+        bounded: bool,
         device: &Device,
     ) -> Result<Tensor> {
         let s = groups.first().map_or(0, Vec::len);
@@ -50,11 +52,11 @@ impl TextInputs<'_> {
             for (i, group) in groups.iter().enumerate() {
                 let at = cached + i;
                 for key in 0..keys {
-                    // The window bounds how far back anyone looks, inside of a group too.
                     let near = key > at || window.is_none_or(|w| at - key < w);
                     let together = group.is_some() && key >= cached && groups[key - cached] == *group;
                     let real = self.mask.is_none_or(|mask| mask[row][key]);
-                    flat.push((key <= at || together) && near && real);
+                    let seen = if bounded { (key <= at || together) && near } else { key <= at && near || together };
+                    flat.push(seen && real);
                 }
             }
         }
@@ -73,13 +75,17 @@ mod tests {
         let embeds = Tensor::zeros([1, 4, 2], DType::F32, &device).unwrap();
         let positions = Positions::new(vec![vec![0, 1, 2, 3]]);
         let inputs = TextInputs { embeds, positions, mask: None, groups: None, deepstack: None };
-        let seen = |groups: Vec<Option<usize>>, window| {
-            inputs.grouped(&[groups], 0, window, &device).unwrap().to_vec::<bool>().unwrap()
+        let seen_if = |groups: Vec<Option<usize>>, window, bounded| {
+            inputs.grouped(&[groups], 0, window, bounded, &device).unwrap().to_vec::<bool>().unwrap()
         };
+        let seen = |groups, window| seen_if(groups, window, true);
         let rows = |all: [&str; 4]| all.iter().flat_map(|r| r.chars().map(|c| c == 'x')).collect::<Vec<bool>>();
         let pair = vec![None, Some(0), Some(0), None];
         assert_eq!(seen(pair.clone(), None), rows(["x...", "xxx.", "xxx.", "xxxx"]));
         assert_eq!(seen(pair, Some(2)), rows(["x...", "xxx.", ".xx.", "..xx"]));
         assert_eq!(seen(vec![Some(0); 4], Some(2)), rows(["xxxx", "xxxx", ".xxx", "..xx"]));
+        // PaliGemma 2's prompt sees itself whatever the window.
+        let prompt = vec![Some(0), Some(0), Some(0), None];
+        assert_eq!(seen_if(prompt, Some(2), false), rows(["xxx.", "xxx.", "xxx.", "..xx"]));
     }
 }

@@ -5,7 +5,7 @@ use crate::nn::{AttentionConfig, Builder, GatedMlp, KvCache, QkNorm, RmsNorm, Se
 use crate::tensor::{AttentionOptions, RopeTables};
 use crate::{Result, Tensor};
 
-/// Attention and a gated feed-forward block, each with a norm before and, in Gemma 3, one after.
+/// Attention and a gated feed-forward block, each with a norm before and, in Gemma 2 and 3, one after.
 #[derive(Debug)]
 pub(super) struct Layer {
     input_norm: RmsNorm,
@@ -27,6 +27,7 @@ impl Layer {
             qkv_bias: c.qkv_bias(),
             out_bias: c.out_bias(),
             out_name: "o_proj",
+            cap: c.attention_cap(),
             qk_norm: c.qk_norm().then_some(QkNorm { eps: c.rms_norm_eps, offset, whole: false }),
             std,
         };

@@ -3,9 +3,11 @@
 use super::layer::Layer;
 use super::{TextConfig, TextInputs, rope};
 use crate::autograd::{checkpoint, is_grad_enabled};
-use crate::nn::{Builder, Embedding, KvCache, Linear, RmsNorm, Rope, show};
+use crate::nn::{
+    Builder, Embedding, Init, KvCache, Linear, LossSum, RmsNorm, Rope, causal_lm_loss, causal_lm_loss_of, show,
+};
 use crate::tensor::{AttentionOptions, RopeTables};
-use crate::{Error, ErrorKind, Result, Tensor};
+use crate::{DType, Error, ErrorKind, Result, Tensor};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -22,6 +24,24 @@ pub struct TextModel {
     ropes: Vec<Rope>,
     rope_of: Vec<usize>,
     checkpointing: AtomicBool,
+}
+
+/// The output layer: a matrix of its own, or that of the embedding. As in transformers, a file that says they are one and
+/// holds two that differ is believed for what it holds.
+fn output_layer(b: &Builder, embed: &Embedding, c: &TextConfig) -> Result<Arc<Linear>> {
+    let (d, n, std) = (c.hidden_size, c.vocab_size, c.initializer_range);
+    if !c.tie_word_embeddings {
+        return Linear::new(b, d, n, false, std);
+    }
+    if b.contains("weight") {
+        let stored = b.stored("weight", [n, d], Init::Normal { std })?;
+        let differs = stored.to_dtype(DType::F32)?.ne(&embed.weight().tensor()?.to_dtype(DType::F32)?)?;
+        if differs.to_dtype(DType::F32)?.sum_all()?.item::<f32>()? > 0.0 {
+            tracing::warn!("tie_word_embeddings is set, but lm_head is not the embedding: both are used");
+            return Linear::new(b, d, n, false, std);
+        }
+    }
+    Ok(Linear::from_parts(b, embed.weight().clone(), None))
 }
 
 /// What layers with one window share in a forward pass.
@@ -50,11 +70,7 @@ impl TextModel {
         let layer = |i: usize| Layer::new(&m.at("layers").at(i), c).map(Arc::new);
         let layers = (0..c.num_hidden_layers).map(layer).collect::<Result<_>>()?;
         let norm = RmsNorm::new(&m.at("norm"), d, c.rms_norm_eps, f64::from(u8::from(c.is_gemma())))?;
-        let head = if c.tie_word_embeddings {
-            Linear::from_parts(head, embed.weight().clone(), None)
-        } else {
-            Linear::new(head, d, c.vocab_size, false, std)?
-        };
+        let head = output_layer(head, &embed, c)?;
         let mut ropes: Vec<Rope> = Vec::new();
         let mut rope_of = Vec::with_capacity(c.num_hidden_layers);
         for i in 0..c.num_hidden_layers {
@@ -77,6 +93,29 @@ impl TextModel {
     /// The output layer.
     pub fn head(&self) -> &Arc<Linear> {
         &self.head
+    }
+
+    /// Logits `[..., vocabulary]` of hidden states, kept within bounds where the family does so (Gemma 2).
+    ///
+    /// # Errors
+    /// Those of its operations.
+    pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
+        let logits = self.head.forward(hidden)?;
+        match self.config.logit_cap() {
+            Some(cap) => (logits / cap)?.tanh()? * cap,
+            None => Ok(logits),
+        }
+    }
+
+    /// The summed next-token loss of hidden states `[b, s, d]`, as [`causal_lm_loss`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn loss(&self, hidden: &Tensor, labels: &[Vec<i64>]) -> Result<LossSum> {
+        match self.config.logit_cap() {
+            None => causal_lm_loss(hidden, &self.head, labels),
+            Some(_) => causal_lm_loss_of(hidden, |x| self.logits(x), labels),
+        }
     }
 
     /// Keeps only the input of each layer while training and computes the rest again (gradient checkpointing).
@@ -160,10 +199,14 @@ impl TextModel {
 
     fn options(&self, inputs: &TextInputs<'_>, cached: usize, window: Option<usize>) -> Result<AttentionOptions> {
         let scale = self.config.attention_scale();
-        let groups = inputs.groups.as_ref().filter(|g| g.iter().flatten().any(Option::is_some));
-        Ok(match groups {
+        let groups = inputs.groups.as_ref().filter(|g| g.iter().flatten().any(Option::is_some)).cloned();
+        let [b, s, _] = inputs.embeds.dims()?;
+        // Capped scores are in no kernel that knows of causes and windows.
+        let alone = self.config.attention_cap().map(|_| vec![vec![None; s]; b]);
+        Ok(match groups.or(alone) {
             Some(groups) => {
-                let mask = Some(inputs.grouped(groups, cached, window, inputs.embeds.device())?);
+                let bounded = self.config.window_bounds_groups();
+                let mask = Some(inputs.grouped(&groups, cached, window, bounded, inputs.embeds.device())?);
                 AttentionOptions { mask, scale, ..AttentionOptions::default() }
             }
             None => {

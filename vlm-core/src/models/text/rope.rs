@@ -3,7 +3,7 @@
 use super::TextConfig;
 use crate::Result;
 use crate::models::config::wrong;
-use crate::nn::Rope;
+use crate::nn::{Rope, Yarn};
 use serde_json::{Value, json};
 
 const S: &str = "text_config";
@@ -36,10 +36,19 @@ pub(super) fn of_layer(c: &TextConfig, i: usize) -> Result<Rope> {
     let rope = Rope::new(c.head_dim(), theta);
     let scaling = if local.is_some() { None } else { c.rope_scaling.as_ref().or(parameters) };
     let scaling = scaling.unwrap_or(&Value::Null);
-    let number = |name: &str| -> Result<f64> {
-        let found = scaling.get(name).and_then(Value::as_f64).filter(|v| v.is_finite() && *v > 0.0);
-        found.ok_or_else(|| wrong(S, format!("rope_scaling.{name} is missing or no positive number")))
+    let optional = |name: &str| -> Result<Option<f64>> {
+        let Some(found) = scaling.get(name).filter(|v| !v.is_null()) else { return Ok(None) };
+        let number = found.as_f64().filter(|v| v.is_finite() && *v > 0.0);
+        number.map(Some).ok_or_else(|| wrong(S, format!("rope_scaling.{name} is {found}, expected a positive number")))
     };
+    let number = |name: &str| -> Result<f64> {
+        optional(name)?.ok_or_else(|| wrong(S, format!("rope_scaling.{name} is missing")))
+    };
+    let share = optional("partial_rotary_factor")?.or(c.partial_rotary_factor).unwrap_or(1.0);
+    if share != 1.0 {
+        return Err(wrong(S, format!("partial_rotary_factor is {share}: heads that turn in part are not supported")));
+    }
+    let context = || Ok(optional("original_max_position_embeddings")?.unwrap_or(c.max_position_embeddings as f64));
     let name = match ["rope_type", "type"].into_iter().find_map(|key| scaling.get(key).filter(|v| !v.is_null())) {
         None => "default",
         Some(Value::String(name)) => name,
@@ -48,15 +57,29 @@ pub(super) fn of_layer(c: &TextConfig, i: usize) -> Result<Rope> {
     let rope = match name {
         "default" | "mrope" => rope,
         "linear" => rope.linear(number("factor")?),
+        // Up to max_position_embeddings, beyond which nothing goes here, it changes nothing.
+        "dynamic" => number("factor").map(|_| rope)?,
+        "yarn" => {
+            let factor = optional("factor")?.unwrap_or(c.max_position_embeddings as f64 / context()?);
+            let grown = |scale: f64| if factor <= 1.0 { 1.0 } else { 0.1 * scale * factor.ln() + 1.0 };
+            let attention = match (optional("attention_factor")?, optional("mscale")?, optional("mscale_all_dim")?) {
+                (Some(attention), ..) => attention,
+                (None, Some(some), Some(all)) => grown(some) / grown(all),
+                _ => grown(1.0),
+            };
+            let (fast, slow) = (optional("beta_fast")?.unwrap_or(32.0), optional("beta_slow")?.unwrap_or(1.0));
+            let truncate = scaling.get("truncate").and_then(Value::as_bool).unwrap_or(true);
+            rope.yarn(theta, Yarn { factor, context: context()?, fast, slow, attention, truncate })
+        }
         "llama3" => {
             let (low, high) = (number("low_freq_factor")?, number("high_freq_factor")?);
             if low >= high {
                 return Err(wrong(S, format!("low_freq_factor {low} is not below high_freq_factor {high}")));
             }
-            rope.llama3(number("factor")?, low, high, number("original_max_position_embeddings")?)
+            rope.llama3(number("factor")?, low, high, context()?)
         }
         other => {
-            let known = "default, mrope, linear and llama3 are";
+            let known = "default, mrope, linear, dynamic, yarn and llama3 are";
             return Err(wrong(S, format!("rope scaling {other:?} is not supported, {known}")));
         }
     };

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const OP: &str = "save checkpoint";
 const PREFIX: &str = "checkpoint-";
@@ -25,7 +26,7 @@ const GONE: &str = ".gone-checkpoint-";
 /// An output folder with its checkpoints, locked for this process.
 #[derive(Debug)]
 pub struct CheckpointStore {
-    lock: OutputLock,
+    lock: Arc<OutputLock>,
     save_total_limit: Option<usize>,
     pub(super) fs: Fs,
 }
@@ -38,12 +39,20 @@ impl CheckpointStore {
     /// # Errors
     /// [`ErrorKind::Io`] if the folder cannot be written or another process has it, [`ErrorKind::Config`] for a limit of 0.
     pub fn open(dir: &Path, save_total_limit: Option<usize>) -> Result<Self> {
+        Self::with_lock(Arc::new(OutputLock::acquire(dir)?), save_total_limit)
+    }
+
+    /// As [`open`](Self::open), in a folder that is locked already.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_lock(lock: Arc<OutputLock>, save_total_limit: Option<usize>) -> Result<Self> {
         if save_total_limit == Some(0) {
             let error =
                 Error::new(ErrorKind::Config, OP, "save_total_limit is 0: at least one checkpoint must be kept");
             return Err(error.hint("leave it out to keep all"));
         }
-        let store = CheckpointStore { lock: OutputLock::acquire(dir)?, save_total_limit, fs: Fs::default() };
+        let store = CheckpointStore { lock, save_total_limit, fs: Fs::default() };
         store.sweep()?;
         Ok(store)
     }

@@ -3,7 +3,7 @@
 use super::{Optimizer, bad_state};
 use crate::backend::{AdamWArgs, StorageRef};
 use crate::nn::Param;
-use crate::{DType, Result, Shape, Tensor};
+use crate::{DType, Error, ErrorKind, Result, Shape, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Settings of [`AdamW`], with PyTorch's names and defaults.
@@ -22,6 +22,28 @@ pub struct AdamWOptions {
 impl Default for AdamWOptions {
     fn default() -> Self {
         AdamWOptions { betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.01, decay_matrices_only: false }
+    }
+}
+
+impl AdamWOptions {
+    /// Checks ranges.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] naming the setting as Hugging Face's trainer calls it.
+    pub fn validate(&self) -> Result<()> {
+        let wrong = |message: String| Err(Error::new(ErrorKind::Config, "adamw", message));
+        for (name, beta) in [("adam_beta1", self.betas.0), ("adam_beta2", self.betas.1)] {
+            if !(0.0..1.0).contains(&beta) {
+                return wrong(format!("{name} must be from 0 up to (not including) 1, found {beta}"));
+            }
+        }
+        if !(self.eps.is_finite() && self.eps > 0.0) {
+            return wrong(format!("adam_epsilon must be positive, found {}", self.eps));
+        }
+        if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
+            return wrong(format!("weight_decay must not be negative, found {}", self.weight_decay));
+        }
+        Ok(())
     }
 }
 

@@ -40,7 +40,8 @@ impl Schedule {
             return wrong("there are no steps to train".to_owned());
         }
         if warmup > total {
-            return wrong(format!("{warmup} warm-up steps are more than the {total} steps of the run"));
+            return wrong(format!("{warmup} warm-up steps are more than the {total} steps of the run"))
+                .map_err(|e| e.hint("lower warmup_steps, or train longer"));
         }
         Ok(Schedule { kind, peak, warmup, total })
     }
