@@ -83,7 +83,7 @@ fn probe() -> Result<()> {
 }
 
 /// Runs one of our scripts.
-fn script(name: &str) -> Result<Command> {
+pub(super) fn script(name: &str) -> Result<Command> {
     if !interpreter().is_file() {
         bail!("there is no {}; run `cargo xtask setup` first", interpreter().display());
     }
