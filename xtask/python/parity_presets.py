@@ -128,7 +128,7 @@ variant("onevision_small", "llava_onevision", dict(aspect="anyres_max_1", text=d
 QREGEX = regex("model.language_model")
 variant("qwen2vl_no_merge", "qwen2_vl", dict(min_pixels=64 * 4, max_pixels=64 * 40, vision=dict(merge=1, heads=4, mlp_ratio=4), text=dict(kv=1, tie=False)), lora={"regex": QREGEX})
 variant("qwen2vl_merge_4", "qwen2_vl", dict(min_pixels=32 * 32, max_pixels=32 * 32 * 9, vision=dict(merge=4, layers=1, hidden=48), text=dict(hidden=80, heads=5, kv=5, rope_extra=dict(mrope_section=[4, 1, 3]))),
-        lora={"saved": dict(r=2, lora_alpha=4, target_modules=["qkv", "proj", "gate_proj"], modules_to_save=["merger"])})
+        lora={"saved": dict(r=2, lora_alpha=4, target_modules=["qkv", "attn.proj", "gate_proj"], modules_to_save=["merger"])})
 variant("qwen2vl_window", "qwen2_vl", dict(text_extra=dict(use_sliding_window=True, sliding_window=11, max_window_layers=1)))
 variant("qwen2vl_yarn", "qwen2_vl", dict(text=dict(rope_extra=dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=512, mrope_section=[2, 3, 3]))),
         bundle=lambda b: hub(b, lambda c: c["rope_scaling"].update(type="yarn", factor=4.0, original_max_position_embeddings=512)))
@@ -175,7 +175,8 @@ variant("gemma3_sliding", "gemma3", dict(tokens=4, text=dict(window=6, layers=2,
 # ---- pictures -------------------------------------------------------------------------------------------------------------
 
 for name in ("clip", "siglip", "siglip2", "llava", "llava_next", "llava_onevision", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "smolvlm", "idefics3", "internvl", "paligemma", "gemma3"):
-    variant(f"{name}_pictures", name, lora={}, zoo=PICTURES)
+    # torch resizes a table to a single column as if it had one row: no picture is that tall for SigLIP 2.
+    variant(f"{name}_pictures", name, lora={}, zoo={**PICTURES, "odd": (31, 160)} if name == "siglip2" else PICTURES)
 
 # ---- the generator --------------------------------------------------------------------------------------------------------
 

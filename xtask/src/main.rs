@@ -7,7 +7,7 @@ mod run;
 mod steps;
 mod workspace;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use std::process::ExitCode;
 use steps::{ALL, Step};
 
@@ -17,6 +17,9 @@ cargo xtask test [STEP...]      runs all steps, or those named, in their order
 cargo xtask ci                  the same as test, for a machine that has nothing yet
 cargo xtask regenerate          writes the generated documents anew
 cargo xtask bench [ARGS...]     whole-model and kernel benchmarks of vlm-bench
+cargo xtask parity-more --python PATH [--seed N] [NAME...]
+                                the step parity with other models: PATH is a Python with the packages of
+                                xtask/python/requirements.txt, but pillow 12, torchvision and num2words, which make them
 
 Environment: VLM_XTASK_SEED repeats the random points of the step `kill`; VLM_XTASK_KILLS sets their number.";
 
@@ -44,6 +47,13 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         "test" | "ci" => Ok(steps::run(&select(rest)?)),
+        "parity-more" => {
+            let mut rest = rest.to_vec();
+            let python = take(&mut rest, "--python").context("parity-more needs --python PATH")?;
+            let seed = take(&mut rest, "--seed").unwrap_or_else(|| "7".to_owned());
+            steps::parity::more(python.as_ref(), &rest, &seed)?;
+            Ok(ExitCode::SUCCESS)
+        }
         "bench" => {
             steps::bench::run(rest)?;
             Ok(ExitCode::SUCCESS)
@@ -57,6 +67,13 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
         }
         other => bail!("unknown command {other:?}\n\n{HELP}"),
     }
+}
+
+/// Takes an option and its value out of the arguments.
+fn take(args: &mut Vec<String>, option: &str) -> Option<String> {
+    let at = args.iter().position(|a| a == option)?;
+    args.remove(at);
+    (at < args.len()).then(|| args.remove(at))
 }
 
 fn select(names: &[String]) -> Result<Vec<Step>> {

@@ -2,6 +2,7 @@
 
 use crate::folder::Folder;
 use crate::output::Output;
+use crate::saved::Saved;
 use crate::training;
 use anyhow::{Context, Result};
 use vlm_core::Tensor;
@@ -9,23 +10,28 @@ use vlm_core::autograd::no_grad;
 use vlm_core::lora::LoraAdapter;
 use vlm_core::models::{VisionLanguageModel, VlmBatch};
 
-pub(crate) fn run(folder: &Folder, batch: &VlmBatch, out: &mut Output) -> Result<()> {
+pub(crate) fn run(folder: &Folder, batch: &VlmBatch, out: &mut Output, saved: &mut Saved) -> Result<()> {
+    let tail = folder.number("tail", 12);
     for (variant, told) in folder.told["lora"].as_object().into_iter().flatten() {
         let model = folder.model()?;
         let path = folder.dir.join(told["folder"].as_str().context("lora: a folder")?);
         let adapter = LoraAdapter::load(&*model, "default", &path).with_context(|| format!("adapter {variant}"))?;
         let prefix = format!("lora/{variant}");
-        let tail = folder.number("tail", 12);
         out.put(&format!("{prefix}/logits_tail"), &no_grad(|| last_logits(&*model, batch, tail))?)?;
         adapter.merge()?;
         out.put(&format!("{prefix}/merged_logits_tail"), &no_grad(|| last_logits(&*model, batch, tail))?)?;
         adapter.unmerge()?;
-        if !folder.trains() {
-            continue;
+        if folder.trains() {
+            adapter.set_trainable(true)?;
+            let loss = || Ok(model.loss(batch)?.mean()?);
+            training::steps(&folder.told["train"], &adapter.peft_names(), loss, &prefix, &format!("{prefix}/"), out)?;
         }
-        adapter.set_trainable(true)?;
-        let loss = || Ok(model.loss(batch)?.mean()?);
-        training::steps(&folder.told["train"], &adapter.peft_names(), loss, &prefix, &format!("{prefix}/"), out)?;
+        saved.put(variant, &adapter, || no_grad(|| last_logits(&*model, batch, tail)))?;
+    }
+    for (variant, config) in saved.fresh() {
+        let model = folder.model()?;
+        let adapter = LoraAdapter::inject(&*model, "default", config, 11)?;
+        saved.put(variant, &adapter, || no_grad(|| last_logits(&*model, batch, tail)))?;
     }
     Ok(())
 }

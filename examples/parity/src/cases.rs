@@ -17,6 +17,10 @@ pub(crate) fn run(folder: &Folder, out: &mut Output) -> Result<()> {
         no_grad(|| case(folder, &*model, &processor, name, told, out)).with_context(|| format!("case {name}"))?;
     }
     for (name, told) in folder.told["preprocess"].as_object().into_iter().flatten() {
+        // What the reference could not prepare is not asked for.
+        if told.get("preprocess_error").is_some() {
+            continue;
+        }
         let picture = folder.picture(told["file"].as_str().context("preprocess: a file")?)?;
         let pictures = processor.rules().pictures(&[vec![picture]])?;
         layout::put(folder, out, &format!("preprocess/{name}"), &pictures)?;

@@ -2,6 +2,7 @@
 
 use crate::folder::Folder;
 use crate::output::Output;
+use crate::saved::Saved;
 use crate::training;
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -25,7 +26,7 @@ impl Inputs {
     }
 }
 
-pub(crate) fn run(folder: &Folder, out: &mut Output) -> Result<()> {
+pub(crate) fn run(folder: &Folder, out: &mut Output, saved: &mut Saved) -> Result<()> {
     let dir = folder.dir.join("model");
     let load = || load_dual_encoder(&dir, Some(folder.dtype), &folder.device);
     let (model, processor) = (load()?, DualProcessor::load(&dir)?);
@@ -34,6 +35,10 @@ pub(crate) fn run(folder: &Folder, out: &mut Output) -> Result<()> {
         no_grad(|| case(folder, &*model, &processor, name, told, out)).with_context(|| format!("case {name}"))?;
     }
     for (name, told) in folder.told["preprocess"].as_object().into_iter().flatten() {
+        // What the reference could not prepare is not asked for.
+        if told.get("preprocess_error").is_some() {
+            continue;
+        }
         let picture = folder.picture(told["file"].as_str().context("preprocess: a file")?)?;
         put_pictures(out, &format!("preprocess/{name}"), &processor.pictures(&[picture])?)?;
     }
@@ -60,6 +65,12 @@ pub(crate) fn run(folder: &Folder, out: &mut Output) -> Result<()> {
             let loss = || Ok(model.loss(&inputs.logits(&*model)?)?);
             training::steps(told, &adapter.peft_names(), loss, &prefix, &format!("{prefix}/"), out)?;
         }
+        saved.put(variant, &adapter, || no_grad(|| inputs.logits(&*model)))?;
+    }
+    for (variant, config) in saved.fresh() {
+        let model = load()?;
+        let adapter = LoraAdapter::inject(&*model, "default", config, 11)?;
+        saved.put(variant, &adapter, || no_grad(|| inputs.logits(&*model)))?;
     }
     Ok(())
 }

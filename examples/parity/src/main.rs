@@ -14,12 +14,14 @@ mod folder;
 mod image_ops;
 mod layout;
 mod output;
+mod saved;
 mod training;
 
 use anyhow::{Result, bail};
 use clap::Parser;
 use folder::Folder;
 use output::Output;
+use saved::Saved;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use vlm_core::DType;
@@ -41,6 +43,10 @@ struct Args {
     /// Number of threads; all cores if not given.
     #[arg(long)]
     threads: Option<usize>,
+    /// Also writes every adapter as we have it after training into OUT/adapters, two of our own, and our logits with them
+    /// into OUT/adapters.safetensors.
+    #[arg(long)]
+    save_adapters: bool,
 }
 
 fn main() -> ExitCode {
@@ -59,6 +65,7 @@ fn run(args: &Args) -> Result<()> {
     let device = vlm_examples::program::open_device(&args.device)?;
     let folder = Folder::open(&args.dir, args.dtype, &device)?;
     let mut out = Output::new(folder.wanted());
+    let mut saved = Saved::new(&args.out, args.save_adapters);
     match folder.kind() {
         "image_ops" => image_ops::run(&folder, &mut out)?,
         "vlm" => {
@@ -67,10 +74,11 @@ fn run(args: &Args) -> Result<()> {
             if folder.trains() {
                 training::run(&folder, &batch, &mut out)?;
             }
-            adapters::run(&folder, &batch, &mut out)?;
+            adapters::run(&folder, &batch, &mut out, &mut saved)?;
         }
-        "dual" => dual::run(&folder, &mut out)?,
+        "dual" => dual::run(&folder, &mut out, &mut saved)?,
         other => bail!("expected.json: kind is {other:?}, expected \"vlm\", \"dual\" or the family image_ops"),
     }
-    out.save(&args.out)
+    out.save(&args.out)?;
+    saved.finish()
 }

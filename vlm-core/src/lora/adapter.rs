@@ -100,6 +100,14 @@ impl LoraAdapter {
                     .hint("only linear layers can be adapted; write more of the names, as \"attn.proj\""));
             }
         }
+        // PyTorch's attention reads its output matrix past any adapter, so it has none here; PEFT is told to leave it out.
+        let mut config = config;
+        for (path, module) in modules.modules() {
+            let out = format!("{}.out_proj", names.to_peft(&path));
+            if matches!(module, ModuleRef::Other("attention")) && matcher.matches(&out, true, false).is_some() {
+                config.exclude(&out);
+            }
+        }
         // A module that is trained in full shares its weight with nobody: neither with one that is frozen nor with another
         // that is trained.
         let mut untied = Vec::new();

@@ -279,6 +279,18 @@ impl PeftConfig {
         adapted.alpha / if self.use_rslora { r.sqrt() } else { r }
     }
 
+    /// Leaves one more module out, by its whole name.
+    pub(super) fn exclude(&mut self, name: &str) {
+        self.exclude_modules = Some(match self.exclude_modules.take() {
+            None | Some(ModuleNames::AllLinear) => ModuleNames::Names(vec![name.to_owned()]),
+            Some(ModuleNames::Names(mut names)) => {
+                names.push(name.to_owned());
+                ModuleNames::Names(names)
+            }
+            Some(ModuleNames::Regex(regex)) => ModuleNames::Regex(format!("(?:{regex})|{}", name.replace('.', r"\."))),
+        });
+    }
+
     /// The text of `adapter_config.json` as PEFT 0.21 writes it: every key, sorted, two spaces of indent.
     pub fn to_json(&self) -> String {
         let number =

@@ -3,9 +3,17 @@
 use crate::tensor::IGNORE_INDEX;
 use crate::{Error, ErrorKind, Result, Tensor};
 
-/// Rows of length 1: `x [n, d]`.
+/// Rows of length 1: `x [n, d]`. Half floats are rounded once, at the end.
 pub(super) fn unit(x: &Tensor) -> Result<Tensor> {
-    x / (x * x)?.sum([-1], true)?.sqrt()?
+    let wide = x.to_dtype(x.dtype().accumulator())?;
+    (&wide / (&wide * &wide)?.sum([-1], true)?.sqrt()?)?.to_dtype(x.dtype())
+}
+
+/// Cosines `[pictures, texts]` by the exponent of `scale`, in `f32` for half floats: a bias near the largest of them leaves
+/// few digits.
+pub(super) fn scaled(image_embeds: &Tensor, text_embeds: &Tensor, scale: &Tensor) -> Result<Tensor> {
+    let wide = |t: &Tensor| t.to_dtype(t.dtype().accumulator());
+    wide(image_embeds)?.matmul(&wide(text_embeds)?.t()?)? * wide(scale)?.exp()?
 }
 
 fn pairs(op: &'static str, logits: &Tensor) -> Result<usize> {

@@ -126,7 +126,8 @@ pub trait DualEncoder: Model {
     /// [`ErrorKind::Data`] for rows of different lengths or more tokens than positions.
     fn text_embeds(&self, input_ids: &[Vec<i64>], mask: Option<&[Vec<bool>]>) -> Result<Tensor>;
 
-    /// How well each picture fits each text, `[pictures, texts]`: cosines, scaled and shifted as the model learnt.
+    /// How well each picture fits each text, `[pictures, texts]`: cosines, scaled and shifted as the model learnt; in `f32`
+    /// for half floats.
     ///
     /// # Errors
     /// Those of its operations.

@@ -69,7 +69,7 @@ impl DualEncoder for Clip {
     }
 
     fn logits_per_image(&self, image_embeds: &Tensor, text_embeds: &Tensor) -> Result<Tensor> {
-        image_embeds.matmul(&text_embeds.t()?)? * self.scale.tensor()?.exp()?
+        compare::scaled(image_embeds, text_embeds, &self.scale.tensor()?)
     }
 
     fn probabilities(&self, logits_per_image: &Tensor) -> Result<Tensor> {

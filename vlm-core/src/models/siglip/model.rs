@@ -91,7 +91,9 @@ impl DualEncoder for Siglip {
     }
 
     fn logits_per_image(&self, image_embeds: &Tensor, text_embeds: &Tensor) -> Result<Tensor> {
-        (image_embeds.matmul(&text_embeds.t()?)? * self.scale.tensor()?.exp()?)? + self.bias.tensor()?
+        let logits = compare::scaled(image_embeds, text_embeds, &self.scale.tensor()?)?;
+        let bias = self.bias.tensor()?.to_dtype(logits.dtype())?;
+        logits + bias
     }
 
     fn probabilities(&self, logits_per_image: &Tensor) -> Result<Tensor> {
