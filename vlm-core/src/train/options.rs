@@ -1,6 +1,7 @@
 //! Settings of a run.
 
 use super::optim::{AdamWOptions, Schedule, ScheduleKind};
+use crate::data::loader::{Loader, LoaderConfig};
 use crate::{Error, ErrorKind, Result};
 use std::path::PathBuf;
 
@@ -31,6 +32,8 @@ pub struct TrainerOptions {
     pub per_device_train_batch_size: usize,
     /// Rows that are judged side by side ([`Trainer::with_evaluation`](super::Trainer::with_evaluation)).
     pub per_device_eval_batch_size: usize,
+    /// Leaves out the rows of a pass that fill no whole micro-batch: for losses that compare rows with each other.
+    pub dataloader_drop_last: bool,
     /// Micro-batches of a step. Their losses are averaged over all their tokens together.
     pub gradient_accumulation_steps: usize,
     /// Highest learning rate.
@@ -72,6 +75,7 @@ impl TrainerOptions {
             max_steps: None,
             per_device_train_batch_size: 8,
             per_device_eval_batch_size: 8,
+            dataloader_drop_last: false,
             gradient_accumulation_steps: 1,
             learning_rate: 1e-4,
             lr_scheduler_type: ScheduleKind::Cosine,
@@ -128,9 +132,20 @@ impl TrainerOptions {
     /// [`ErrorKind::Config`] naming the setting that makes no sense, more warm-up than steps included.
     pub fn steps(&self, rows: usize) -> Result<u64> {
         self.validate()?;
-        let total = self.total_steps(rows.div_ceil(self.per_device_train_batch_size));
+        let total = self.total_steps(self.loader(rows)?.batches_per_epoch());
         self.schedule(total)?;
         Ok(total)
+    }
+
+    /// The order of `rows` rows.
+    pub(super) fn loader(&self, rows: usize) -> Result<Loader> {
+        let config = LoaderConfig {
+            batch_size: self.per_device_train_batch_size,
+            shuffle: true,
+            drop_last: self.dataloader_drop_last,
+            seed: self.seed,
+        };
+        Loader::new((0..rows).collect(), config)
     }
 
     pub(super) fn total_steps(&self, batches_per_epoch: usize) -> u64 {
@@ -150,6 +165,7 @@ impl TrainerOptions {
         let mut all = serde_json::json!({
             "total_steps": total,
             "per_device_train_batch_size": self.per_device_train_batch_size,
+            "dataloader_drop_last": self.dataloader_drop_last,
             "gradient_accumulation_steps": self.gradient_accumulation_steps,
             "learning_rate": bits(self.learning_rate),
             "lr_scheduler_type": self.lr_scheduler_type,

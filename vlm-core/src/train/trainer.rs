@@ -8,7 +8,6 @@ use super::optim::{Optimizer, Schedule, collect, global_norm, require_all};
 use super::options::{Resume, TrainerOptions};
 use super::report::{Progress, ProgressSink};
 use super::run::State;
-use crate::data::loader::{Loader, LoaderConfig};
 use crate::nn::{LossSum, Param};
 use crate::random::{self, StreamState};
 use crate::{Error, ErrorKind, Result, Tensor};
@@ -119,13 +118,7 @@ impl<'t> Trainer<'t> {
     pub fn run(mut self, task: &dyn Task) -> Result<Outcome> {
         let options = self.options.clone();
         options.validate()?;
-        let config = LoaderConfig {
-            batch_size: options.per_device_train_batch_size,
-            shuffle: true,
-            drop_last: false,
-            seed: options.seed,
-        };
-        let loader = Loader::new((0..task.len()).collect(), config)?;
+        let loader = options.loader(task.len())?;
         let total = options.total_steps(loader.batches_per_epoch());
         let schedule = options.schedule(total)?;
         let run = options.fingerprint(total, &task.digest(), &self.model);

@@ -37,7 +37,11 @@ pub(crate) const ALL: &[Step] = &[
     step("minimal", "vlm-core builds without features, a C compiler or a system library", code::minimal),
     step("generated", "generated documents are up to date", generated::check),
     step("package", "the packaged crates run the README's first example outside of the workspace", package::run),
-    step("parity", "every family computes what transformers and PEFT computed, and PEFT loads our adapters", parity::run),
+    step(
+        "parity",
+        "every family computes what transformers and PEFT computed, and PEFT loads our adapters",
+        parity::run,
+    ),
     step("hub", "huggingface_hub and vlm read each other's caches of models", hub::run),
     step("job", "the main job ends in time with at least 0.90 after tuning", job::run),
     step("peft", "transformers and PEFT load what the main job wrote and answer the same", python::peft),

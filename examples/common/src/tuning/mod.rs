@@ -18,7 +18,7 @@ use vlm_core::models::auto::AutoModel;
 use vlm_core::models::processor::{DualProcessor, Processor};
 use vlm_core::models::{DualEncoder, Model, VisionLanguageModel, load_auto};
 use vlm_core::train::checkpoint::OutputLock;
-use vlm_core::train::{ConversationTask, Outcome, PairTask, Resume, Task, Trainer};
+use vlm_core::train::{ConversationTask, Outcome, PairTask, Resume, Task, Trainer, TrainerOptions};
 
 /// Rows that are prepared before training starts, to find mistakes and to tell how many tokens there are.
 const SURVEYED: usize = 512;
@@ -34,7 +34,7 @@ pub fn run(config: &RunConfig) -> Result<bool> {
     let device = program::open_device(&config.device)?;
     let source = model_folder(&config.model_name_or_path, config.revision.as_deref())?;
     let rows = Rows::read(config)?;
-    let steps = config.trainer.steps(rows.train.len()).map_err(|e| config.explain(e))?;
+    config.trainer.steps(rows.train.len()).map_err(|e| config.explain(e))?;
     let dir = &config.trainer.output_dir;
     let sources: Vec<&Path> = std::iter::once(&*source).chain(config.adapter_name_or_path.as_deref()).collect();
     output::check(dir, &sources)?;
@@ -44,7 +44,19 @@ pub fn run(config: &RunConfig) -> Result<bool> {
     }
     let model = load_auto(&source, config.dtype, &device)?;
     println!("device: {device} ({}), {}", device.kernels().properties().name, model.model().dtype());
-    let job = Job { config, source: &source, rows: &rows, steps, lock };
+    let mut trainer = config.trainer.clone();
+    if let AutoModel::DualEncoder(_) = &model {
+        let batch = trainer.per_device_train_batch_size;
+        if batch < 2 {
+            bail!(
+                "per_device_train_batch_size is {batch}: a picture is compared with the texts of others, so give at least 2"
+            );
+        }
+        // A pair alone would be compared with nothing.
+        trainer.dataloader_drop_last = rows.train.len() >= batch;
+    }
+    let steps = trainer.steps(rows.train.len()).map_err(|e| config.explain(e))?;
+    let job = Job { config, trainer, source: &source, rows: &rows, steps, lock };
     let (outcome, method) = match &model {
         AutoModel::VisionLanguage(model) => job.converse(&**model)?,
         AutoModel::DualEncoder(model) => job.compare(&**model)?,
@@ -68,6 +80,7 @@ pub fn run(config: &RunConfig) -> Result<bool> {
 /// What both kinds of model have in common.
 struct Job<'a> {
     config: &'a RunConfig,
+    trainer: TrainerOptions,
     source: &'a Path,
     rows: &'a Rows,
     steps: u64,
@@ -139,7 +152,7 @@ impl Job<'_> {
             method.describe()
         );
         let Rows { train, eval, skipped } = self.rows;
-        let trainer = &self.config.trainer;
+        let trainer = &self.trainer;
         println!("rows: {} to learn from, {} for evaluation, {skipped} left out", train.len(), eval.len());
         println!(
             "steps: {} of {} rows; output: {}",
@@ -151,7 +164,7 @@ impl Job<'_> {
     }
 
     fn train(&self, model: &dyn Model, method: &Method, task: &dyn Task, eval: Option<&dyn Task>) -> Result<Outcome> {
-        let options = self.config.trainer.clone();
+        let options = self.trainer.clone();
         let bar = Bar::new(self.config.finetuning_type.as_str(), options.logging_steps);
         let mut trainer = Trainer::new(options, model.modules().trainable(), method.fingerprint(model)?)?
             .with_sink(Box::new(bar))
