@@ -2,32 +2,28 @@
 
 use super::OP;
 use super::address::{Address, Origin, escape};
+use super::credentials::{certificates, token};
 use super::patience::{Fault, Patience, connection_fault};
 use crate::hub::id::shown;
-use crate::hub::{HubSettings, ModelId, Network, Revision, Token};
-use crate::weights::mapping::read_small;
+use crate::hub::{HubSettings, ModelId, Network, Revision};
 use crate::{Error, ErrorKind, Result};
-use std::time::Duration;
-use ureq::http::header::{AUTHORIZATION, CONTENT_ENCODING, LOCATION, RANGE, RETRY_AFTER};
+use ureq::http::header::{AUTHORIZATION, CONTENT_ENCODING, LOCATION, RANGE};
 use ureq::http::{HeaderMap, HeaderValue, Response, StatusCode};
-use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::TlsConfig;
 use ureq::{Agent, Body};
 
 /// Longest answer about a model that is read.
 const MAX_ANSWER: u64 = 16 << 20;
-/// Longest file of certificates, and of a token.
-const MAX_CERTIFICATES: u64 = 16 << 20;
-const MAX_TOKEN: u64 = 64 << 10;
 const MAX_REDIRECTS: usize = 10;
 
 /// A server and what we show it.
 pub(super) struct Client {
     agent: Agent,
-    endpoint: Address,
-    origin: Origin,
+    pub(super) endpoint: Address,
+    pub(super) origin: Origin,
     /// The endpoint without a slash at its end.
     base: String,
-    token: Option<HeaderValue>,
+    pub(super) token: Option<HeaderValue>,
     pub(super) network: Network,
 }
 
@@ -228,67 +224,10 @@ impl Client {
         }
         request.call().map_err(|e| connection_fault(&address.public(), e))
     }
-
-    /// What a status other than success means.
-    fn refused(
-        &self,
-        response: &Response<Body>,
-        address: &Address,
-        id: &ModelId,
-        revision: &Revision,
-        file: Option<&str>,
-    ) -> Fault {
-        let (status, headers) = (response.status(), response.headers());
-        let said = text(headers, "x-error-message").map(|m| shown(&m));
-        let code = text(headers, "x-error-code").unwrap_or_default();
-        let what = file.map_or_else(|| id.to_string(), |file| format!("{file} of {id}"));
-        let error = |message: String| {
-            let e = Error::new(ErrorKind::Io, OP, message).with("status", status.as_u16());
-            match &said {
-                Some(said) => e.with("the server says", said),
-                None => e,
-            }
-        };
-        let page = format!("{}/{id}", self.endpoint.public().trim_end_matches('/'));
-        match status.as_u16() {
-            // The next attempt gets a new signature from the server.
-            401 | 403 if address.origin() != self.origin => {
-                let message = format!("{what}: {} refuses what the server has signed", address.public());
-                Fault::Passing(error(message).hint("check this machine's clock and the proxy"), None)
-            }
-            401 | 403 if self.token.is_none() => Fault::Final(error(format!("{what} may not be read without a token")).hint(
-                format!(
-                    "check the id; if the model is gated, accept its conditions on {page}, then set HF_TOKEN to a token \
-                     of yours or log in with `hf auth login`"
-                ),
-            )),
-            401 | 403 => Fault::Final(error(format!("{what} may not be read with this token")).hint(format!(
-                "check the id and HF_TOKEN (or the file that HF_TOKEN_PATH or HF_HOME point to); if the model is gated, \
-                 accept its conditions on {page} with the account that the token belongs to"
-            ))),
-            404 if code == "RevisionNotFound" => {
-                Fault::Final(error(format!("{id} has no revision {revision}")).hint(format!("see {page} for those it has")))
-            }
-            404 => {
-                let which = match file {
-                    Some(file) => format!("{id} has no file {file} in revision {revision}"),
-                    None => format!("there is no model {id} with a revision {revision}"),
-                };
-                Fault::Final(error(which).hint(format!("check id and revision on {page}; HF_ENDPOINT names the server")))
-            }
-            408 | 429 | 500..=599 => {
-                let busy = if status.as_u16() == 429 { "too many requests" } else { "the server cannot answer now" };
-                let asked = number(headers, RETRY_AFTER.as_str()).map(Duration::from_secs);
-                let hint = "try again later; what was fetched so far is kept";
-                Fault::Passing(error(format!("{what}: {busy}")).hint(hint), asked)
-            }
-            _ => Fault::Final(error(format!("{what}: an answer that was not expected")).hint("check HF_ENDPOINT")),
-        }
-    }
 }
 
 /// A header as text.
-fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+pub(super) fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     Some(headers.get(name)?.to_str().ok()?.to_owned())
 }
 
@@ -312,43 +251,4 @@ fn checked_etag(etag: String, file: &str) -> Result<String> {
         return Err(Error::new(ErrorKind::Format, OP, message).hint("check HF_ENDPOINT"));
     }
     Ok(etag)
-}
-
-/// The header that shows the token.
-fn token(settings: &HubSettings) -> Result<Option<HeaderValue>> {
-    let found = match (&settings.token, &settings.token_file) {
-        (Some(token), _) => Some((token.clone(), "HF_TOKEN".to_owned())),
-        (None, Some(path)) if path.is_file() => {
-            let bytes = read_small(OP, path, MAX_TOKEN)?;
-            Token::new(&String::from_utf8_lossy(&bytes)).map(|t| (t, path.display().to_string()))
-        }
-        _ => None,
-    };
-    let Some((token, source)) = found else { return Ok(None) };
-    let plain = token.secret().bytes().all(|b| b.is_ascii_graphic());
-    let value = HeaderValue::try_from(format!("Bearer {}", token.secret())).ok().filter(|_| plain);
-    let Some(mut value) = value else {
-        let message = format!("{source} holds no token: there are characters in it that no token has");
-        return Err(Error::new(ErrorKind::Config, OP, message).hint("tokens look like hf_ and letters and digits"));
-    };
-    value.set_sensitive(true);
-    Ok(Some(value))
-}
-
-fn certificates(path: &std::path::Path) -> Result<RootCerts> {
-    let bytes = read_small(OP, path, MAX_CERTIFICATES)?;
-    let fail = |why: String| {
-        Error::new(ErrorKind::Config, OP, format!("{} holds no certificates: {why}", path.display()))
-            .hint("SSL_CERT_FILE must name a PEM file")
-    };
-    let mut found = Vec::new();
-    for item in parse_pem(&bytes) {
-        if let PemItem::Certificate(certificate) = item.map_err(|e| fail(e.to_string()))? {
-            found.push(certificate);
-        }
-    }
-    if found.is_empty() {
-        return Err(fail("there is none in it".to_owned()));
-    }
-    Ok(RootCerts::from(found))
 }

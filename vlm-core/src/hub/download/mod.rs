@@ -14,8 +14,10 @@
 mod address;
 mod blob;
 mod client;
+mod credentials;
 pub mod listing;
 mod patience;
+mod refusal;
 mod snapshot;
 
 use super::{HubOptions, HubSettings, ModelId, Progress, Revision, cache, cache_of};
