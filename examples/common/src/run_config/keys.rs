@@ -318,13 +318,12 @@ fn role(key: &str) -> Option<Role> {
     other.or_else(|| FAMILIES.iter().find(|(start, _)| key.starts_with(start))).map(|(_, role)| *role)
 }
 
-/// The known key that is most like `key`, if any is.
+/// The setting whose name is most like `key`, if any is.
 fn nearest(key: &str) -> Option<&'static str> {
     let key = key.to_ascii_lowercase().replace('-', "_");
-    let known = USED.iter().copied().chain(OTHERS.iter().map(|(name, _)| *name));
-    let scored = known.map(|name| (strsim::normalized_damerau_levenshtein(&key, name), name));
+    let scored = USED.iter().copied().map(|name| (strsim::normalized_damerau_levenshtein(&key, name), name));
     let best = scored.max_by(|a, b| a.0.total_cmp(&b.0));
-    best.filter(|(score, _)| *score >= 0.5).map(|(_, name)| name)
+    best.filter(|(score, _)| *score >= 0.6).map(|(_, name)| name)
 }
 
 #[cfg(test)]

@@ -297,3 +297,33 @@ fn bombs_and_deep_files_are_refused_without_much_memory() {
         assert!(before.elapsed().as_secs() < 5, "{name} took {:?}", before.elapsed());
     }
 }
+
+fn workspace(path: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}
+
+#[test]
+fn the_examples_are_read_without_a_warning() {
+    for (name, method) in [("lora.yaml", FinetuningType::Lora), ("clip.toml", FinetuningType::Full)] {
+        let path = workspace("examples/configs").join(name);
+        // The other program reads it too, with the method that the file names.
+        for program in [FinetuningType::Lora, FinetuningType::Full] {
+            let (config, warnings) = RunConfig::load(program, Some(&path), &[], Vec::new()).unwrap();
+            assert!(warnings.is_empty(), "{name}: {warnings:?}");
+            assert_eq!(config.finetuning_type, method, "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_guide_names_every_key_and_its_examples_are_read() {
+    let guide = std::fs::read_to_string(workspace("docs/training.md")).unwrap();
+    let missing: Vec<_> = keys::USED.iter().filter(|key| !guide.contains(&format!("`{key}`"))).collect();
+    assert!(missing.is_empty(), "docs/training.md does not name {missing:?}");
+    for ending in ["yaml", "toml"] {
+        let start = guide.find(&format!("```{ending}\n")).unwrap() + 8;
+        let text = &guide[start..start + guide[start..].find("```").unwrap()];
+        let (_, warnings) = load(&format!("guide.{ending}"), text, &[], Vec::new()).unwrap();
+        assert!(warnings.is_empty(), "{warnings:?}");
+    }
+}
