@@ -47,6 +47,29 @@ impl LoraAdapter {
     pub fn inject_where(
         model: &dyn Model,
         name: &str,
+        config: PeftConfig,
+        seed: u64,
+        allowed: impl Fn(&str) -> bool,
+    ) -> Result<Self> {
+        config.validate()?;
+        let (matcher, names) = (config.matcher()?, model.module_names());
+        for linear in model.modules().linears().iter().filter(|l| allowed(l.path())) {
+            let (n, k) = (linear.out_features(), linear.in_features());
+            let adapted = matcher.matches(&names.to_peft(linear.path()), true, is_head(linear));
+            if let Some(r) = adapted.map(|a| a.r).filter(|r| *r > n.min(k)) {
+                let message = format!("rank {r} is more than the layer's {k} inputs or {n} outputs");
+                return Err(Error::new(ErrorKind::Config, "lora", message)
+                    .at(linear.path())
+                    .hint("a lower rank does the same with fewer numbers; rank_pattern sets it for some layers"));
+            }
+        }
+        Self::attach(model, name, config, seed, allowed)
+    }
+
+    /// As [`LoraAdapter::inject_where`], for any rank: PEFT allows more than a layer has use for, and files have it.
+    pub(super) fn attach(
+        model: &dyn Model,
+        name: &str,
         mut config: PeftConfig,
         seed: u64,
         allowed: impl Fn(&str) -> bool,
@@ -62,8 +85,7 @@ impl LoraAdapter {
         let (mut layers, mut left_out) = (Vec::new(), false);
         for linear in &linears {
             let path = names.to_peft(linear.path());
-            let is_head = linear.path().rsplit('.').next() == Some("lm_head");
-            let Some(adapted) = matcher.matches(&path, true, is_head) else { continue };
+            let Some(adapted) = matcher.matches(&path, true, is_head(linear)) else { continue };
             if !allowed(linear.path()) {
                 left_out = true;
                 continue;
@@ -116,7 +138,7 @@ impl LoraAdapter {
             let owner = shared.name().rsplit_once('.').map_or("", |(owner, _)| owner);
             let saved = |path: &str| matcher.is_saved_in_full(&names.to_peft(path));
             if saved(linear.path()) || saved(owner) {
-                untied.push(untie(&modules, linear)?);
+                untied.push(untie(modules, linear)?);
             }
         }
         let mut full = Vec::new();
@@ -275,12 +297,13 @@ fn tie(modules: &Modules, linear: &Linear, shared: Param) -> Result<()> {
     Ok(())
 }
 
+/// Whether the layer turns hidden states into logits.
+pub(super) fn is_head(linear: &Linear) -> bool {
+    linear.path().rsplit('.').next() == Some("lm_head")
+}
+
 fn new_layer(linear: &Linear, name: &str, config: &PeftConfig, r: usize, scale: f64, seed: u64) -> Result<LoraLayer> {
     let (n, k) = (linear.out_features(), linear.in_features());
-    if r > n.min(k) {
-        let message = format!("rank {r} is more than the layer's {k} inputs or {n} outputs");
-        return Err(Error::new(ErrorKind::Config, "lora", message).at(linear.path()));
-    }
     let weight = linear.weight().tensor()?;
     let dtype = if weight.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
     let from = match config.init_lora_weights {

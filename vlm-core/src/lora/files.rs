@@ -1,6 +1,6 @@
 //! Adapter folders as PEFT writes and reads them.
 
-use super::adapter::LoraAdapter;
+use super::adapter::{LoraAdapter, is_head};
 use super::peft_config::PeftConfig;
 use crate::models::Model;
 use crate::nn::Param;
@@ -58,11 +58,13 @@ impl LoraAdapter {
     ///
     /// # Errors
     /// [`ErrorKind::Format`] listing tensors that are missing, unknown or of another shape; [`ErrorKind::NonFinite`] for
-    /// NaN or infinity in one; [`ErrorKind::Unsupported`] if its weights are a pickle; those of [`PeftConfig::load`] and [`LoraAdapter::inject`]. Nothing stays attached then.
+    /// NaN or infinity in one; [`ErrorKind::Unsupported`] if its weights are a pickle; those of [`PeftConfig::load`] and,
+    /// but for ranks, [`LoraAdapter::inject`]. Nothing stays attached then.
     pub fn load(model: &dyn Model, name: &str, dir: &Path) -> Result<Self> {
         let config = PeftConfig::load(dir)?;
         let files = WeightFiles::open(weights_of(dir)?)?;
-        let adapter = Self::inject(model, name, config, 0)?;
+        check_ranks(model, &config, &files)?;
+        let adapter = Self::attach(model, name, config, 0, |_| true)?;
         match adapter.fill(&files) {
             Ok(()) => {
                 adapter.set_trainable(false)?;
@@ -131,4 +133,27 @@ fn weights_of(dir: &Path) -> Result<PathBuf> {
         "a pickle can run any code, so it is never read: load the adapter with peft and save it again \
          (`PeftModel.from_pretrained(base, FOLDER).save_pretrained(FOLDER)`)",
     ))
+}
+
+/// Compares ranks with what the file holds, before matrices of any size that a setting names are made.
+fn check_ranks(model: &dyn Model, config: &PeftConfig, files: &WeightFiles) -> Result<()> {
+    let (matcher, names) = (config.matcher()?, model.module_names());
+    for linear in model.modules().linears() {
+        let path = names.to_peft(linear.path());
+        let Some(adapted) = matcher.matches(&path, true, is_head(&linear)) else { continue };
+        let (r, k, n) = (adapted.r, linear.in_features(), linear.out_features());
+        let name = format!("{PREFIX}{path}.lora_A.weight");
+        let found = match files.info(&name) {
+            Some(info) if info.shape.as_ref() == [r, k] => continue,
+            Some(info) => format!("found {}", info.shape),
+            // Listed with all others that are missing, unless the rank is beyond any use.
+            None if r <= n.min(k) => continue,
+            None => "there is none".to_owned(),
+        };
+        let message = format!("tensor {name}: expected shape [{r}, {k}], {found}");
+        return Err(Error::new(ErrorKind::Format, "load adapter", message).hint(
+            "adapter_config.json and adapter_model.safetensors, or the adapter and the model, do not belong together",
+        ));
+    }
+    Ok(())
 }

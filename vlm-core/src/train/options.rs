@@ -190,7 +190,8 @@ mod tests {
 
     #[test]
     fn settings_that_make_no_sense_are_named() {
-        let cases: &[(&str, fn(&mut TrainerOptions))] = &[
+        type Change = fn(&mut TrainerOptions);
+        let cases: &[(&str, Change)] = &[
             ("per_device_train_batch_size must be at least 1", |o| o.per_device_train_batch_size = 0),
             ("per_device_eval_batch_size must be at least 1", |o| o.per_device_eval_batch_size = 0),
             ("gradient_accumulation_steps must be at least 1", |o| o.gradient_accumulation_steps = 0),

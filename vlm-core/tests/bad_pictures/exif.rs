@@ -15,7 +15,7 @@ fn block(little: bool, entries: u16, tag: u16, kind: u16, value: u16) -> Vec<u8>
 }
 
 fn orientation(value: u16) -> Vec<u8> {
-    block(value % 2 == 0, 1, 0x112, 3, value)
+    block(value.is_multiple_of(2), 1, 0x112, 3, value)
 }
 
 /// The three formats with such a block: a picture without it, and with it.
