@@ -158,6 +158,7 @@ variant("internvl_norms", "internvl", dict(max_patches=12, vision=dict(bias=Fals
 variant("internvl_pooling", "internvl", dict(ratio=1.0, max_patches=1, vision=dict(image=21, patch=7)), config=sub(vision_config=dict(use_mean_pooling=False, layer_norm_eps=1e-3)))
 variant("internvl_quarter", "internvl", dict(ratio=0.25, vision=dict(image=32, patch=4, layers=3)), config=sub(_=dict(vision_feature_layer=-2)))
 variant("internvl_layer", "internvl", {}, config=sub(_=dict(vision_feature_layer=1), vision_config=dict(hidden_act="gelu_pytorch_tanh", use_absolute_position_embeddings=False, use_mean_pooling=False)))
+variant("internvl_patch_rest", "internvl", dict(vision=dict(image=30, patch=7)), minimal=True)
 variant("internvl_qwen3", "internvl", dict(text=dict(head_dim=24, tie=False)), swap={"Qwen2Config": "Qwen3Config"}, lora={"saved": dict(r=2, lora_alpha=4, target_modules=["projection_layer"], modules_to_save=["multi_modal_projector"])})
 variant("internvl_llama", "internvl", dict(text=dict(kv=4, tie=False)), swap={"Qwen2Config": "LlamaConfig"})
 variant("internvl_dynamic", "internvl", dict(text=dict(tie=False, rope_extra=dict(rope_type="dynamic", factor=2.0))), minimal=True)
@@ -171,6 +172,44 @@ variant("gemma3_narrow", "gemma3", dict(tokens=16, text=dict(window=3, kv=1, qpa
 variant("gemma3_wide", "gemma3", dict(tokens=1, text=dict(hidden=60, heads=5, kv=5, window=500, layers=2, layer_types=["full_attention"] * 2), vision=dict(image=36, patch=9)))
 variant("gemma3_sliding", "gemma3", dict(tokens=4, text=dict(window=6, layers=2, layer_types=["sliding_attention"] * 2), vision=dict(image=35, patch=8)),
         lora={"saved": dict(r=2, lora_alpha=4, target_modules=["gate_proj"], modules_to_save=["multi_modal_projector"])}, minimal=True)
+
+# ---- what processors and adapters may be told ----------------------------------------------------------------------------------
+
+
+def processed(**fields):
+    """Other settings of the picture processor."""
+    def change(b):
+        for name, value in fields.items():
+            setattr(b.ip, name, type(b.ip.size)(**value) if name in ("size", "crop_size") else value)
+    return change
+
+
+ADAPTERS = {
+    "wide_rank": dict(r=40, lora_alpha=10.5, target_modules=["k_proj", "q_proj", "fc2"], exclude_modules=["layers.0.self_attn.q_proj"]),
+    "paths": dict(r=3, lora_alpha=3, target_modules=[LLM + ".layers.1.self_attn.v_proj", "mlp.gate_proj"], bias="lora_only", use_dora=True),
+    "some_layers": dict(r=2, lora_alpha=1, target_modules=["q_proj", "down_proj", "qkv", "fc1"], layers_to_transform=[1, 2], layers_pattern=["layers", "blocks"], use_rslora=True,
+                        alpha_pattern={"down_proj": 4.5}),
+    "saved_ends": dict(r=2, lora_alpha=2, target_modules=["up_proj", "v_proj"], modules_to_save=["norm", "linear_1"]),
+}
+variant("clip_plain_resize", "clip", bundle=processed(do_center_crop=False, size=dict(height=32, width=32), resample=2, image_mean=[0.1, 0.5, 0.9], image_std=[0.5, 0.2, 1.0]))
+variant("clip_raw", "clip", dict(vision=dict(heads=8)), bundle=processed(rescale_factor=0.01, do_normalize=False, resample=1))
+variant("siglip_raw", "siglip", bundle=processed(rescale_factor=0.01, resample=2, image_std=[0.4, 0.5, 0.6]))
+variant("siglip2_bicubic", "siglip2", bundle=processed(resample=3, image_mean=[0.4, 0.4, 0.4]))
+variant("llava_adapters", "llava", dict(text=dict(kv=1, head_dim=12, layers=3)), lora=ADAPTERS, bundle=processed(resample=2, crop_size=dict(height=28, width=28), size=dict(shortest_edge=40)))
+variant("llava_qwen3", "llava", dict(text=dict(head_dim=24)), swap={"LlamaConfig": ("Qwen3Config", dict(attention_bias=True))}, lora=ADAPTERS)
+variant("llava_gemma", "llava", dict(text=dict(head_dim=20, kv=1, tie=True)), swap={"LlamaConfig": "GemmaConfig"})
+variant("next_adapters", "llava_next", dict(text=dict(kv=1)), lora=ADAPTERS, bundle=processed(resample=2, image_mean=[0.5] * 3))
+variant("onevision_adapters", "llava_onevision", dict(aspect="anyres_max_2"), lora=ADAPTERS, bundle=processed(resample=2))
+variant("onevision_layer", "llava_onevision", dict(vision=dict(layers=3)), config=sub(_=dict(vision_feature_layer=-2)))
+variant("qwen2vl_adapters", "qwen2_vl", lora=ADAPTERS, bundle=processed(image_mean=[0.5] * 3, image_std=[0.5] * 3, resample=2))
+variant("qwen25vl_adapters", "qwen2_5_vl", lora=ADAPTERS, config=sub(vision_config=dict(hidden_act="gelu_pytorch_tanh")))
+variant("qwen3vl_adapters", "qwen3_vl", lora=ADAPTERS, config=sub(text_config=dict(attention_bias=True), vision_config=dict(hidden_act="gelu")))
+variant("smolvlm_adapters", "smolvlm", dict(longest=60), lora={k: v for k, v in ADAPTERS.items() if k != "paths"}, bundle=processed(resample=3))
+variant("idefics3_long", "idefics3", dict(longest=100, text=dict(tie=True)), config=sub(text_config=dict(attention_bias=True, mlp_bias=True), vision_config=dict(hidden_act="gelu", layer_norm_eps=1e-3)))
+variant("internvl_adapters", "internvl", dict(max_patches=6), lora=ADAPTERS, bundle=processed(min_patches=3, resample=2, image_mean=[0.5] * 3))
+variant("paligemma_adapters", "paligemma", lora=ADAPTERS, bundle=processed(resample=2, image_std=[0.25, 0.5, 1.0]))
+variant("paligemma_act", "paligemma", config=sub(text_config=dict(hidden_act="silu"), vision_config=dict(hidden_act="gelu")))
+variant("gemma3_adapters", "gemma3", lora=ADAPTERS, bundle=processed(resample=3), config=sub(text_config=dict(attention_bias=True)))
 
 # ---- pictures -------------------------------------------------------------------------------------------------------------
 

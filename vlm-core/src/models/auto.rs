@@ -143,8 +143,15 @@ pub fn model_types() -> Vec<String> {
 /// Builds the model that `config.json` describes, with parameters from the builder's source.
 ///
 /// # Errors
-/// [`ErrorKind::Config`] for an unknown `model_type`, listing the known ones; those of the model.
+/// [`ErrorKind::Config`] for an unknown `model_type`, listing the known ones; [`ErrorKind::Unsupported`] for
+/// packed weights; those of the model.
 pub fn build(b: &Builder, config: &Value) -> Result<AutoModel> {
+    let packed = [config, &config["text_config"]].into_iter().map(|c| &c["quantization_config"]).find(|q| !q.is_null());
+    if let Some(packed) = packed {
+        let method = &packed["quant_method"];
+        let message = format!("quantization_config has quant_method {method}: packed weights cannot be read");
+        return Err(Error::new(ErrorKind::Unsupported, "config.json", message).hint("take the model it was made from"));
+    }
     let Some(model_type) = config["model_type"].as_str() else {
         let message = match &config["model_type"] {
             Value::Null => "there is no model_type".to_owned(),

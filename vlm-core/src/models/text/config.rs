@@ -38,6 +38,9 @@ pub struct TextConfig {
     pub rope_parameters: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partial_rotary_factor: Option<f64>,
+    /// Set in PaliGemma's files, whose prompts say themselves who sees whom.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub use_bidirectional_attention: Option<bool>,
     pub attention_bias: bool,
     pub mlp_bias: bool,
     pub sliding_window: Option<usize>,
@@ -252,6 +255,11 @@ impl TextConfig {
                 None => {}
             }
         }
+        if self.use_bidirectional_attention == Some(true) && self.is(&["gemma3"]) {
+            let message =
+                "use_bidirectional_attention is true: a language model that reads text both ways is not supported";
+            return Err(wrong(S, message.to_owned()));
+        }
         let known = ["full_attention", "sliding_attention"];
         if let Some(other) = self.layer_types.iter().flatten().find(|t| !known.contains(&t.as_str())) {
             return Err(wrong(S, format!("layer_types has {other:?}, expected {}", known.join(" or "))));
@@ -309,6 +317,8 @@ mod tests {
             fails(json!({"rope_scaling": {"type": "yarn", "factor": "x"}})).contains("rope_scaling.factor is \"x\"")
         );
         assert!(fails(json!({"final_logit_softcapping": 30.0})).contains("final_logit_softcapping is 30"));
+        let both = json!({"model_type": "gemma3_text", "use_bidirectional_attention": true});
+        assert!(fails(both).contains("use_bidirectional_attention is true"));
         let chunked = json!({"num_hidden_layers": 1, "layer_types": ["chunked_attention"]});
         assert!(fails(chunked).contains("chunked_attention"));
         assert!(fails(json!({"layer_types": ["full_attention"]})).contains("1 entries, num_hidden_layers is 32"));

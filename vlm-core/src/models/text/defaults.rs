@@ -122,6 +122,7 @@ pub(super) fn llama() -> TextConfig {
         rope_scaling: None,
         rope_parameters: None,
         partial_rotary_factor: None,
+        use_bidirectional_attention: None,
         attention_bias: false,
         mlp_bias: false,
         sliding_window: None,
