@@ -51,7 +51,7 @@ impl Saved {
     }
 
     pub(crate) fn finish(&self) -> Result<()> {
-        let Some(dir) = &self.dir else { return Ok(()) };
+        let Some(dir) = self.dir.as_ref().filter(|_| !self.logits.is_empty()) else { return Ok(()) };
         Ok(vlm_core::weights::save_tensors(&dir.join("adapters.safetensors"), &self.logits, &BTreeMap::new())?)
     }
 }

@@ -122,7 +122,7 @@ fn adapters(folders: &[PathBuf], out: &Path) -> Result<BTreeMap<String, Result<f
         }
     }
     let said = capture(&mut ask)?;
-    let found: BTreeMap<_, _> = said
+    let mut found: BTreeMap<_, _> = said
         .stdout
         .lines()
         .filter_map(|line| {
@@ -132,6 +132,11 @@ fn adapters(folders: &[PathBuf], out: &Path) -> Result<BTreeMap<String, Result<f
         })
         .collect();
     ensure!(said.code == Some(0) || found.values().any(Result::is_err), "check_adapters.py: {}", said.all());
+    // Of a folder with adapters silence is no answer.
+    for folder in folders.iter().filter(|f| f.join("adapters").is_dir()) {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        found.entry(name).or_insert_with(|| Err("nothing was written or judged".to_owned()));
+    }
     Ok(found)
 }
 
