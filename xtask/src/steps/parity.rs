@@ -94,6 +94,10 @@ fn judge_all(data: &Path, folders: &[PathBuf], out: &Path) -> Result<()> {
 fn judge(data: &Path, folder: &Path, out: &Path, dtype: &str) -> Result<Said> {
     let arg = |p: &Path| p.display().to_string();
     let (dir, to) = (arg(folder), arg(out));
+    // What a former run left must not be judged.
+    if out.exists() {
+        std::fs::remove_dir_all(out).with_context(|| format!("removing {}", out.display()))?;
+    }
     let mut run =
         vec!["run", "--quiet", "--package", "parity", "--", &dir, "--device", "cpu", "--dtype", dtype, "--out", &to];
     if dtype == "f32" {
