@@ -1,1 +1,22 @@
 #![doc = include_str!("../README.md")]
+
+mod attention;
+mod device;
+mod elementwise;
+mod error;
+mod index;
+mod loss;
+mod matmul;
+mod memory;
+mod norm;
+mod optimizer;
+mod random;
+mod reduce;
+mod rope;
+mod rows;
+mod shim;
+mod storage;
+
+pub use device::TorchDevice;
+pub use shim::{AttentionKernels, set_attention_kernels, set_tf32};
+pub use storage::TorchStorage;

@@ -1,0 +1,69 @@
+// Operations of libtorch that tch does not have.
+#include "shim.h"
+
+#include <ATen/ops/_efficient_attention_backward.h>
+#include <ATen/ops/_efficient_attention_forward.h>
+#include <ATen/ops/_flash_attention_backward.h>
+#include <ATen/ops/_flash_attention_forward.h>
+#include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/_fused_rms_norm.h>
+#include <ATen/ops/_fused_rms_norm_backward.h>
+#include <ATen/ops/add.h>
+#include <ATen/ops/native_layer_norm.h>
+#include <ATen/ops/native_layer_norm_backward.h>
+
+extern "C" {
+
+// add + mul * x in one pass, rounded once.
+int vlm_affine(vlm_tensor x, double mul, double add, vlm_tensor *out) {
+  return vlm_guard([&] {
+    // A wrapped number does not take part in the choice of the result's type.
+    auto number = at::scalar_tensor(add, at::TensorOptions().dtype(at::kDouble));
+    number.unsafeGetTensorImpl()->set_wrapped_number(true);
+    *out = vlm_own(at::add(number, *x, mul));
+  });
+}
+
+// A contiguous copy of the elements that sizes, strides and offset describe.
+int vlm_copy_strided(vlm_tensor x, const int64_t *sizes, const int64_t *strides, size_t rank, int64_t offset,
+                     vlm_tensor *out) {
+  return vlm_guard([&] {
+    auto view = at::as_strided(*x, {sizes, rank}, {strides, rank}, offset);
+    *out = vlm_own(view.clone(at::MemoryFormat::Contiguous));
+  });
+}
+
+// Gradients of layer norm over the last dimension. `weight` may be null; `dw` and `db` are written if `affine` is set.
+int vlm_layer_norm_backward(vlm_tensor grad, vlm_tensor x, vlm_tensor weight, double eps, bool affine,
+                            vlm_tensor *dx, vlm_tensor *dw, vlm_tensor *db) {
+  return vlm_guard([&] {
+    at::IntArrayRef last = x->sizes().slice(x->dim() - 1);
+    auto w = vlm_maybe(weight);
+    // The statistics of half floats are floats where the weight is one.
+    if (w && x->scalar_type() != at::kDouble)
+      w = w->to(at::kFloat);
+    auto bias = w ? std::optional<at::Tensor>(at::zeros_like(*w)) : std::nullopt;
+    auto [y, mean, rstd] = at::native_layer_norm(*x, last, w, bias, eps);
+    y.reset();
+    auto [gx, gw, gb] =
+        at::native_layer_norm_backward(*grad, *x, last, mean, rstd, w, bias, {true, affine, affine});
+    *dx = vlm_own(gx);
+    if (affine) {
+      *dw = vlm_own(gw.to(x->scalar_type()));
+      *db = vlm_own(gb.to(x->scalar_type()));
+    }
+  });
+}
+
+// One step of AdamW on one parameter, in place: `param`, `m` and `v` have one type, as has `grad`.
+int vlm_adamw(vlm_tensor param, vlm_tensor grad, vlm_tensor m, vlm_tensor v, double lr, double beta1, double beta2,
+              double eps, double weight_decay, double step) {
+  return vlm_guard([&] {
+    // The fused kernel counts this step itself, from the steps that it is given.
+    auto steps = at::full({}, step, at::TensorOptions().dtype(at::kFloat).device(param->device()));
+    at::_fused_adamw_({*param}, {*grad}, {*m}, {*v}, {}, {steps}, lr, beta1, beta2, weight_decay, eps,
+                      /*amsgrad=*/false, /*maximize=*/false);
+  });
+}
+
+} // extern "C"

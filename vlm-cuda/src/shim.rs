@@ -1,0 +1,223 @@
+//! The C++ side, `shim/*.cpp`: what tch lacks, made safe.
+
+use crate::error::from_text;
+use std::ffi::{CStr, c_char, c_int};
+use std::ptr::null_mut;
+use tch::Tensor;
+use vlm_core::backend::MemoryStats;
+use vlm_core::{Error, ErrorKind, Layout, Result};
+
+type C = torch_sys::C_tensor;
+
+unsafe extern "C" {
+    fn vlm_last_error() -> *const c_char;
+    fn vlm_affine(x: *const C, mul: f64, add: f64, out: *mut *mut C) -> c_int;
+    fn vlm_copy_strided(
+        x: *const C,
+        sizes: *const i64,
+        strides: *const i64,
+        rank: usize,
+        offset: i64,
+        out: *mut *mut C,
+    ) -> c_int;
+    fn vlm_layer_norm_backward(
+        grad: *const C,
+        x: *const C,
+        weight: *const C,
+        eps: f64,
+        affine: bool,
+        dx: *mut *mut C,
+        dw: *mut *mut C,
+        db: *mut *mut C,
+    ) -> c_int;
+    fn vlm_adamw(
+        param: *const C,
+        grad: *const C,
+        m: *const C,
+        v: *const C,
+        lr: f64,
+        beta1: f64,
+        beta2: f64,
+        eps: f64,
+        weight_decay: f64,
+        step: f64,
+    ) -> c_int;
+    fn vlm_memory_stats(device: c_int, out: *mut u64) -> c_int;
+    fn vlm_memory_info(device: c_int, out: *mut u64) -> c_int;
+    fn vlm_empty_cache() -> c_int;
+    fn vlm_synchronize(device: c_int) -> c_int;
+    fn vlm_set_tf32(on: bool) -> c_int;
+    fn vlm_set_attention(flash: bool, efficient: bool, cudnn: bool, math: bool) -> c_int;
+}
+
+/// The error that a code stands for, if it is one.
+#[inline]
+fn check(op: &'static str, code: c_int) -> Result<()> {
+    if code == 0 { Ok(()) } else { Err(failed(op, code)) }
+}
+
+#[cold]
+fn failed(op: &'static str, code: c_int) -> Error {
+    // SAFETY: the function returns this thread's message, a string that ends in a zero and lives until the next failure
+    // in this thread; it is copied before anything else is called.
+    let text = unsafe { CStr::from_ptr(vlm_last_error()) }.to_string_lossy().into_owned();
+    let error = from_text(op, &text);
+    if code == 2 && error.kind() != ErrorKind::OutOfMemory {
+        return Error::new(ErrorKind::OutOfMemory, op, text);
+    }
+    error
+}
+
+/// A result of the C++ side.
+///
+/// # Safety
+/// `pointer` comes from a function of the shim that succeeded: a new `torch::Tensor` that nobody else deletes.
+unsafe fn made(pointer: *mut C) -> Tensor {
+    // SAFETY: as above; the new Tensor deletes it when it is dropped.
+    unsafe { Tensor::from_ptr(pointer) }
+}
+
+/// `mul * x + add`, rounded once.
+pub(crate) fn affine(x: &Tensor, mul: f64, add: f64) -> Result<Tensor> {
+    let mut out = null_mut();
+    // SAFETY: x is a live tensor; out is written if and only if the code is 0.
+    unsafe {
+        check("unary", vlm_affine(x.as_ptr(), mul, add, &mut out))?;
+        Ok(made(out))
+    }
+}
+
+/// A contiguous copy of the elements that the layout describes.
+pub(crate) fn copy_strided(x: &Tensor, layout: &Layout) -> Result<Tensor> {
+    let (sizes, rank) = crate::storage::sizes(layout.shape());
+    let (strides, _) = crate::storage::sizes(layout.strides());
+    let mut out = null_mut();
+    // SAFETY: both arrays have at least `rank` numbers; libtorch checks that they stay inside x; out as above.
+    unsafe {
+        let offset = layout.offset() as i64;
+        check("copy", vlm_copy_strided(x.as_ptr(), sizes.as_ptr(), strides.as_ptr(), rank, offset, &mut out))?;
+        Ok(made(out))
+    }
+}
+
+/// The gradients of layer norm for its input and, if `affine` is set, weight and bias.
+pub(crate) fn layer_norm_backward(
+    grad: &Tensor,
+    x: &Tensor,
+    weight: Option<&Tensor>,
+    eps: f64,
+    affine: bool,
+) -> Result<(Tensor, Option<(Tensor, Tensor)>)> {
+    let (mut dx, mut dw, mut db) = (null_mut(), null_mut(), null_mut());
+    let weight = weight.map_or(null_mut(), |w| w.as_ptr().cast_mut());
+    // SAFETY: operands are live tensors, or null where the function takes none; dx is written if the code is 0, dw and db
+    // if affine is set as well.
+    unsafe {
+        let code = vlm_layer_norm_backward(
+            grad.as_ptr(),
+            x.as_ptr(),
+            weight,
+            eps,
+            affine,
+            &mut dx,
+            &mut dw,
+            &mut db,
+        );
+        check("layer_norm_backward", code)?;
+        Ok((made(dx), affine.then(|| (made(dw), made(db)))))
+    }
+}
+
+/// The numbers of one step of AdamW.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AdamW {
+    pub(crate) lr: f64,
+    pub(crate) beta1: f64,
+    pub(crate) beta2: f64,
+    pub(crate) eps: f64,
+    pub(crate) weight_decay: f64,
+    pub(crate) step: f64,
+}
+
+/// One step, in place; all four of one element type.
+pub(crate) fn adamw(param: &mut Tensor, grad: &Tensor, m: &mut Tensor, v: &mut Tensor, a: AdamW) -> Result<()> {
+    // SAFETY: all are live tensors, those written borrowed exclusively.
+    let code = unsafe {
+        vlm_adamw(
+            param.as_ptr(),
+            grad.as_ptr(),
+            m.as_ptr(),
+            v.as_ptr(),
+            a.lr,
+            a.beta1,
+            a.beta2,
+            a.eps,
+            a.weight_decay,
+            a.step,
+        )
+    };
+    check("adamw_step", code)
+}
+
+/// What the caching allocator of a CUDA device holds.
+pub(crate) fn memory_stats(device: usize) -> Result<MemoryStats> {
+    let mut out = [0u64; 5];
+    // SAFETY: out has room for the five numbers.
+    check("memory statistics", unsafe { vlm_memory_stats(device as c_int, out.as_mut_ptr()) })?;
+    let mut stats = MemoryStats::default();
+    [stats.allocated, stats.reserved, stats.peak_allocated, _, stats.fresh] = out;
+    stats.reused = out[3].saturating_sub(out[4]);
+    Ok(stats)
+}
+
+/// Free and whole memory of a CUDA device in bytes.
+pub(crate) fn memory_info(device: usize) -> Result<(u64, u64)> {
+    let mut out = [0u64; 2];
+    // SAFETY: out has room for both numbers.
+    check("memory information", unsafe { vlm_memory_info(device as c_int, out.as_mut_ptr()) })?;
+    Ok((out[0], out[1]))
+}
+
+/// Waits until all work of a CUDA device is done.
+pub(crate) fn synchronize(device: usize) -> Result<()> {
+    // SAFETY: no operands.
+    check("synchronize", unsafe { vlm_synchronize(device as c_int) })
+}
+
+/// Gives unused memory of all CUDA devices back to the driver.
+pub(crate) fn empty_cache() -> Result<()> {
+    // SAFETY: no operands.
+    check("empty cache", unsafe { vlm_empty_cache() })
+}
+
+/// Whether matrix products of `f32` may use TF32, with 10 bits of mantissa, on GPUs that have it. Off from the start, so
+/// that results are those of `f32`.
+///
+/// # Errors
+/// Those of libtorch.
+pub fn set_tf32(on: bool) -> Result<()> {
+    // SAFETY: no operands.
+    check("set tf32", unsafe { vlm_set_tf32(on) })
+}
+
+/// Kernels for attention that libtorch may choose from on a GPU; all from the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttentionKernels {
+    /// FlashAttention.
+    pub flash: bool,
+    /// Memory-efficient attention.
+    pub efficient: bool,
+    /// cuDNN's.
+    pub cudnn: bool,
+    /// Plain products and softmax.
+    pub math: bool,
+}
+
+/// Sets which kernels for attention libtorch may choose from.
+///
+/// # Errors
+/// Those of libtorch.
+pub fn set_attention_kernels(k: AttentionKernels) -> Result<()> {
+    // SAFETY: no operands.
+    check("set attention kernels", unsafe { vlm_set_attention(k.flash, k.efficient, k.cudnn, k.math) })
+}

@@ -1,0 +1,10 @@
+//! The conformance suite on libtorch's CPU and, where there is one, the first GPU.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use vlm_core::Device;
+
+fn main() -> ExitCode {
+    let device = Device::from_kernels("torch-cpu", Arc::new(vlm_cuda::TorchDevice::cpu().unwrap()));
+    vlm_core::conformance::run(&[device], "")
+}
