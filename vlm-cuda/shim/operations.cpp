@@ -39,18 +39,26 @@ int vlm_layer_norm_backward(vlm_tensor grad, vlm_tensor x, vlm_tensor weight, do
   return vlm_guard([&] {
     at::IntArrayRef last = x->sizes().slice(x->dim() - 1);
     auto w = vlm_maybe(weight);
-    // The statistics of half floats are floats where the weight is one.
-    if (w && x->scalar_type() != at::kDouble)
+    auto in = *x, g = *grad;
+    const auto type = x->scalar_type();
+    const bool half = type == at::kHalf || type == at::kBFloat16;
+    // The statistics of half floats are floats where the weight is one. The CPU's kernel also sums over the rows in the
+    // type of its operands.
+    if (half && w)
       w = w->to(at::kFloat);
+    if (half && x->is_cpu()) {
+      in = in.to(at::kFloat);
+      g = g.to(at::kFloat);
+    }
     auto bias = w ? std::optional<at::Tensor>(at::zeros_like(*w)) : std::nullopt;
-    auto [y, mean, rstd] = at::native_layer_norm(*x, last, w, bias, eps);
+    auto [y, mean, rstd] = at::native_layer_norm(in, last, w, bias, eps);
     y.reset();
     auto [gx, gw, gb] =
-        at::native_layer_norm_backward(*grad, *x, last, mean, rstd, w, bias, {true, affine, affine});
-    *dx = vlm_own(gx);
+        at::native_layer_norm_backward(g, in, last, mean, rstd, w, bias, {true, affine, affine});
+    *dx = vlm_own(gx.to(type));
     if (affine) {
-      *dw = vlm_own(gw.to(x->scalar_type()));
-      *db = vlm_own(gb.to(x->scalar_type()));
+      *dw = vlm_own(gw.to(type));
+      *db = vlm_own(gb.to(type));
     }
   });
 }

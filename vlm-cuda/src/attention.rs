@@ -83,6 +83,11 @@ fn padded(x: Tensor, d: i64) -> Result<Tensor, TchError> {
     if missing == 0 { Ok(x) } else { x.f_constant_pad_nd([0, missing]) }
 }
 
+/// With the channels of a head side by side, as the kernels read them.
+fn packed(x: Tensor) -> Result<Tensor, TchError> {
+    if x.stride()[3] == 1 { Ok(x) } else { x.f_contiguous() }
+}
+
 /// The whole attention of some rows: `q`, `k`, `v` as in the contract.
 fn prepare(
     q: &Tensor,
@@ -99,7 +104,8 @@ fn prepare(
     } else {
         (q.shallow_clone(), repeat(k, s)?, repeat(v, s)?)
     };
-    let (q, k, v) = (padded(q, widest)?, padded(k, widest)?, padded(v, widest)?);
+    let ready = |t: Tensor| packed(padded(t, widest)?);
+    let (q, k, v) = (ready(q)?, ready(k)?, ready(v)?);
     Ok(Call { q, k, v, bias, causal, scale })
 }
 

@@ -55,6 +55,9 @@ pub(crate) fn cast_tensor(x: &Tensor, from: DType, to: DType) -> Result<Tensor> 
     if to == DType::Bool {
         return x.f_ne(0).of(OP);
     }
+    if from == DType::F64 && is_half(to) {
+        return to_odd(x).and_then(|t| t.f_to_kind(kind(to))).of(OP);
+    }
     if to.is_float() || !from.is_float() {
         return x.f_to_kind(kind(to)).of(OP);
     }
@@ -65,10 +68,27 @@ pub(crate) fn cast_tensor(x: &Tensor, from: DType, to: DType) -> Result<Tensor> 
     whole.f_to_kind(Kind::Int64).and_then(|t| t.f_masked_fill(&too_large, most)?.f_to_kind(kind(to))).of(OP)
 }
 
+/// `f64` as the `f32` next to it whose last bit is 1, unless it is one. libtorch goes to half floats through `f32` and rounds
+/// twice; after this the second rounding is the right one (Boldo and Melquiond 2005).
+fn to_odd(x: &Tensor) -> Result<Tensor, tch::TchError> {
+    let near = x.f_to_kind(Kind::Float)?;
+    let exact = near.f_to_kind(Kind::Double)?;
+    let bits = near.f_view_dtype(Kind::Int)?;
+    let moves = exact.f_ne_tensor(x)?.f_logical_and(&bits.f_bitwise_and(1)?.f_eq(0)?)?;
+    // Bits grow with the magnitude, whatever the sign.
+    let outwards = x.f_abs()?.f_gt_tensor(&exact.f_abs()?)?.f_to_kind(Kind::Int)?;
+    let step = outwards.f_mul_scalar(2)?.f_sub_scalar(1)?.f_mul(&moves.f_to_kind(Kind::Int)?)?;
+    bits.f_add(&step)?.f_view_dtype(Kind::Float)
+}
+
+fn is_half(dtype: DType) -> bool {
+    matches!(dtype, DType::F16 | DType::BF16)
+}
+
 /// Runs `f` on `x` in `f32` if it is a half float, and rounds what comes out.
 fn widened(x: &Tensor, dtype: DType, f: impl FnOnce(&Tensor) -> Result<Tensor, tch::TchError>) -> Result<Tensor> {
     const OP: &str = "unary";
-    if matches!(dtype, DType::F16 | DType::BF16) {
+    if is_half(dtype) {
         return x.f_to_kind(Kind::Float).and_then(|x| f(&x)?.f_to_kind(kind(dtype))).of(OP);
     }
     f(x).of(OP)
@@ -112,7 +132,11 @@ pub(crate) fn unary(op: UnaryOp, x: View<'_>) -> Result<Tensor> {
         UnaryOp::Ceil => x.f_ceil(),
         UnaryOp::Round => x.f_round(),
         UnaryOp::Affine { mul, add: 0.0 } => x.f_mul_scalar(mul),
-        UnaryOp::Affine { mul: 1.0, add } => x.f_add_scalar(add),
+        UnaryOp::Affine { mul: 1.0, add } if !is_half(dtype) => x.f_add_scalar(add),
+        // libtorch rounds the summand to a half float first.
+        UnaryOp::Affine { mul, add } if is_half(dtype) => {
+            return widened(&x, dtype, |x| x.f_mul_scalar(mul)?.f_add_scalar_(add));
+        }
         UnaryOp::Affine { mul, add } => return shim::affine(&x, mul, add),
         UnaryOp::Powf(p) => x.f_pow_tensor_scalar(p),
         UnaryOp::Clamp { low, high } => x.f_clamp(low, high),

@@ -15,9 +15,29 @@ fn chunks(n: usize, v: usize) -> impl Iterator<Item = (i64, i64)> {
     (0..n).step_by(each).map(move |start| (start as i64, each.min(n - start) as i64))
 }
 
-/// The logits of some rows, in the accumulator type.
-fn logits(x: &Tensor, w: &Tensor, wide: Kind, start: i64, len: i64) -> Result<Tensor, TchError> {
-    x.f_narrow(0, start, len)?.f_linear(w, None::<&Tensor>)?.f_to_kind(wide)
+/// What the rows of logits are made of. They are kept in the accumulator type: half floats are not rounded in between.
+struct Layer<'a> {
+    x: &'a Tensor,
+    w: &'a Tensor,
+    /// The weight widened, where no kernel multiplies half floats into wide results.
+    w_wide: Option<Tensor>,
+    wide: Kind,
+}
+
+impl<'a> Layer<'a> {
+    fn new(x: &'a Tensor, w: &'a Tensor, wide: Kind) -> Result<Self, TchError> {
+        let w_wide = if x.kind() == wide || x.device().is_cuda() { None } else { Some(w.f_to_kind(wide)?) };
+        Ok(Layer { x, w, w_wide, wide })
+    }
+
+    fn logits(&self, start: i64, len: i64) -> Result<Tensor, TchError> {
+        let x = self.x.f_narrow(0, start, len)?;
+        match &self.w_wide {
+            Some(w) => x.f_to_kind(self.wide)?.f_linear(w, None::<&Tensor>),
+            None if x.kind() == self.wide => x.f_linear(self.w, None::<&Tensor>),
+            None => x.f_mm_dtype(&self.w.f_tr()?, self.wide),
+        }
+    }
 }
 
 /// One after the other; `none` where there are no rows.
@@ -38,9 +58,10 @@ pub(crate) fn linear_cross_entropy(
     let (n, v, wide) = (x.shape()[0], w.shape()[0], rows::wide(x.dtype()));
     let (x, w, t) = (operand(&x)?, operand(&w)?, operand(&targets)?);
     let run = || {
+        let layer = Layer::new(&x, &w, wide)?;
         let (mut losses, mut sums) = (Vec::new(), Vec::new());
         for (start, len) in chunks(n, v) {
-            let part = logits(&x, &w, wide, start, len)?;
+            let part = layer.logits(start, len)?;
             let (loss, lse) = rows::losses(&part, &t.f_narrow(0, start, len)?, ignore)?;
             losses.push(loss);
             sums.push(lse);
@@ -64,12 +85,13 @@ pub(crate) fn linear_cross_entropy_backward(
     let (x, w, t) = (operand(&x)?, operand(&w)?, operand(&targets)?);
     let (lse, grad) = (operand(&lse)?, operand(&grad)?);
     let run = || {
+        let layer = Layer::new(&x, &w, wide)?;
         let mut dx = Vec::new();
         let mut dw: Option<Tensor> = None;
         for (start, len) in chunks(n, v) {
             let part = |t: &Tensor| t.f_narrow(0, start, len);
             let d = {
-                let logits = logits(&x, &w, wide, start, len)?;
+                let logits = layer.logits(start, len)?;
                 rows::losses_backward(&logits, &part(&t)?, ignore, &part(&lse)?, &part(&grad)?)?
             };
             // Rounded to the element type, so that half floats are multiplied as such.

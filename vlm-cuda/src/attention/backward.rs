@@ -1,7 +1,7 @@
 //! The gradients of attention.
 
 use super::mask::{self, Hidden, bias};
-use super::{Sizes, padded, prepare, segments};
+use super::{Sizes, packed, padded, prepare, segments};
 use crate::error::Of;
 use crate::storage::operand;
 use tch::{TchError, Tensor};
@@ -33,7 +33,8 @@ fn backward_rows(r: &Rows<'_>, s: Sizes, hidden: Hidden, scale: f64) -> Result<[
     let folded = call.q.size()[1] != s.h;
     let widest = s.d.max(s.d_v);
     let as_rows = |t: &Tensor| if folded { t.f_reshape([s.b, s.h_kv, s.group(), s.d_v]) } else { Ok(t.shallow_clone()) };
-    let (out, grad) = (padded(as_rows(r.out)?, widest)?, padded(as_rows(r.grad)?, widest)?);
+    let ready = |t: &Tensor| packed(padded(as_rows(t)?, widest)?);
+    let (out, grad) = (ready(r.out)?, ready(r.grad)?);
     let lse = if folded { r.lse.f_reshape([s.b, s.h_kv, s.group()])? } else { r.lse.shallow_clone() };
     // Of a query that saw nothing every share is e^(score - infinity) = 0.
     let nothing = lse.f_eq(f64::NEG_INFINITY)?;

@@ -64,7 +64,7 @@ pub(super) fn bias(args: &AttentionArgs<'_>, device: Device) -> Result<Hidden, T
     let mask = mask.f_to_kind(number_type(args.q.dtype()))?;
     let bias = match seen {
         Some(seen) => mask.f_add(&seen)?,
-        None => mask,
+        None => mask.f_contiguous()?,
     };
     Ok(Hidden { bias: Some(bias), causal: false })
 }
