@@ -9,6 +9,7 @@
 #include <ATen/ops/_fused_rms_norm.h>
 #include <ATen/ops/_fused_rms_norm_backward.h>
 #include <ATen/ops/add.h>
+#include <ATen/ops/as_strided_native.h>
 #include <ATen/ops/native_layer_norm.h>
 #include <ATen/ops/native_layer_norm_backward.h>
 
@@ -21,6 +22,42 @@ int vlm_affine(vlm_tensor x, double mul, double add, vlm_tensor *out) {
     auto number = at::scalar_tensor(add, at::TensorOptions().dtype(at::kDouble));
     number.unsafeGetTensorImpl()->set_wrapped_number(true);
     *out = vlm_own(at::add(number, *x, mul));
+  });
+}
+
+// The elements that sizes, strides and offset describe, in place. No dispatcher: nothing here tracks views.
+int vlm_view(vlm_tensor x, const int64_t *sizes, const int64_t *strides, size_t rank, int64_t offset,
+             vlm_tensor *out) {
+  return vlm_guard([&] {
+    *out = vlm_own(at::native::as_strided_tensorimpl(*x, {sizes, rank}, {strides, rank}, offset));
+  });
+}
+
+// Rotary embedding of x [b, h, s, d] by the angles of cos and sin [b or 1, s, r / 2], in their type, rounded once.
+int vlm_rope(vlm_tensor x, vlm_tensor cos, vlm_tensor sin, bool interleaved, bool inverse, vlm_tensor *out) {
+  return vlm_guard([&] {
+    const auto half = cos->size(2), d = x->size(3), r = 2 * half;
+    const auto type = x->scalar_type();
+    const auto wide = type == at::kDouble ? at::kDouble : at::kFloat;
+    auto c = cos->unsqueeze(1), s = sin->unsqueeze(1);
+    if (wide != c.scalar_type()) {
+      c = c.to(wide);
+      s = s.to(wide);
+    }
+    auto part = [&](const at::Tensor &t, int64_t second) {
+      return interleaved ? t.slice(3, second, r, 2) : t.slice(3, second * half, second * half + half);
+    };
+    auto in = x->to(wide);
+    auto result = at::empty(x->sizes(), in.options());
+    for (int64_t second = 0; second < 2; ++second) {
+      auto to = part(result, second);
+      at::mul_out(to, part(in, second), c);
+      // (a, b) -> (a cos - b sin, b cos + a sin), backwards with the other sign.
+      to.addcmul_(part(in, 1 - second), s, (second == 0) != inverse ? -1 : 1);
+    }
+    if (r < d)
+      result.slice(3, r, d).copy_(in.slice(3, r, d));
+    *out = vlm_own(result.to(type));
   });
 }
 

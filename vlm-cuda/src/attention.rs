@@ -124,7 +124,8 @@ fn forward_rows(
     // Folded heads come back as rows of their group.
     let out = if call.q.size()[1] == s.h { out } else { out.f_reshape([s.b, s.h, s.s_q, s.d_v])? };
     let lse = if call.q.size()[1] == s.h { lse } else { lse.f_reshape([s.b, s.h, s.s_q])? };
-    Ok((out.f_transpose(1, 2)?.f_contiguous()?, lse.f_contiguous()?))
+    // Contiguous already, unless it was cut.
+    Ok((out.f_transpose(1, 2)?, lse))
 }
 
 /// Output and, if `save` is set, logarithms of sums; `None` where the composition has to do it.

@@ -2,7 +2,7 @@
 
 use crate::error::Of;
 use crate::shim;
-use crate::storage::{TorchStorage, kind, number, own, own_mut, strided, writable};
+use crate::storage::{TorchStorage, kind, number, own, own_mut, writable};
 use tch::{Device, Kind, Tensor};
 use vlm_core::backend::{HostBytes, StorageRef, View};
 use vlm_core::{DType, Dims, Error, ErrorKind, Layout, Result};
@@ -93,7 +93,7 @@ pub(crate) fn download(src: &StorageRef, start: usize, out: &mut [u8]) -> Result
     // waits for the device.
     let target = unsafe { Tensor::f_from_blob(out.as_mut_ptr(), &[n as i64], &[1], kind(dtype), Device::Cpu) };
     let mut target = target.of("download")?;
-    let part = strided(storage.tensor(), &Layout::strided(flat(n), flat(1), start))?;
+    let part = shim::view(storage.tensor(), &Layout::strided(flat(n), flat(1), start))?;
     target.f_copy_(&part).of("download")?;
     Ok(())
 }
@@ -120,7 +120,7 @@ pub(crate) fn copy(src: View<'_>) -> Result<Tensor> {
 pub(crate) fn copy_into(dst: StorageRef, layout: &Layout, src: View<'_>) -> Result<StorageRef> {
     let mut dst = writable(dst)?;
     let tensor = own_mut(&mut dst)?;
-    let mut place = strided(tensor, layout)?;
+    let mut place = shim::view(tensor, layout)?;
     place.f_copy_(&*crate::storage::operand(&src)?).of("copy_into")?;
     Ok(dst)
 }

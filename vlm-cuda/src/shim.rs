@@ -12,6 +12,22 @@ type C = torch_sys::C_tensor;
 unsafe extern "C" {
     fn vlm_last_error() -> *const c_char;
     fn vlm_affine(x: *const C, mul: f64, add: f64, out: *mut *mut C) -> c_int;
+    fn vlm_view(
+        x: *const C,
+        sizes: *const i64,
+        strides: *const i64,
+        rank: usize,
+        offset: i64,
+        out: *mut *mut C,
+    ) -> c_int;
+    fn vlm_rope(
+        x: *const C,
+        cos: *const C,
+        sin: *const C,
+        interleaved: bool,
+        inverse: bool,
+        out: *mut *mut C,
+    ) -> c_int;
     fn vlm_copy_strided(
         x: *const C,
         sizes: *const i64,
@@ -83,6 +99,30 @@ pub(crate) fn affine(x: &Tensor, mul: f64, add: f64) -> Result<Tensor> {
     // SAFETY: x is a live tensor; out is written if and only if the code is 0.
     unsafe {
         check("unary", vlm_affine(x.as_ptr(), mul, add, &mut out))?;
+        Ok(made(out))
+    }
+}
+
+/// The elements that the layout describes, in place.
+pub(crate) fn view(x: &Tensor, layout: &Layout) -> Result<Tensor> {
+    let (sizes, rank) = crate::storage::sizes(layout.shape());
+    let (strides, _) = crate::storage::sizes(layout.strides());
+    let mut out = null_mut();
+    // SAFETY: both arrays have at least `rank` numbers; a layout stays inside its storage, which libtorch checks again;
+    // out as above.
+    unsafe {
+        let offset = layout.offset() as i64;
+        check("view", vlm_view(x.as_ptr(), sizes.as_ptr(), strides.as_ptr(), rank, offset, &mut out))?;
+        Ok(made(out))
+    }
+}
+
+/// Rotary embedding, see [`RopeArgs`](vlm_core::backend::RopeArgs).
+pub(crate) fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool, inverse: bool) -> Result<Tensor> {
+    let mut out = null_mut();
+    // SAFETY: all are live tensors; out as above.
+    unsafe {
+        check("rope", vlm_rope(x.as_ptr(), cos.as_ptr(), sin.as_ptr(), interleaved, inverse, &mut out))?;
         Ok(made(out))
     }
 }

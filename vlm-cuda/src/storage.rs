@@ -1,6 +1,7 @@
 //! Storages: libtorch's tensors behind the contract's handle.
 
 use crate::error::Of;
+use crate::shim;
 use std::any::Any;
 use std::fmt;
 use std::ops::Deref;
@@ -148,12 +149,6 @@ pub(crate) fn sizes(dims: &Dims) -> ([i64; vlm_core::shape::MAX_RANK], usize) {
     (out, dims.rank())
 }
 
-/// `tensor`, which is contiguous and begins at the start of its memory, seen through `layout`.
-pub(crate) fn strided(tensor: &Tensor, layout: &Layout) -> Result<Tensor> {
-    let ((shape, rank), (strides, _)) = (sizes(layout.shape()), sizes(layout.strides()));
-    tensor.f_as_strided(&shape[..rank], &strides[..rank], layout.offset() as i64).of("view")
-}
-
 /// The view as a tensor of libtorch.
 #[inline]
 pub(crate) fn operand<'a>(view: &View<'a>) -> Result<Operand<'a>> {
@@ -162,7 +157,7 @@ pub(crate) fn operand<'a>(view: &View<'a>) -> Result<Operand<'a>> {
     if layout.offset() == 0 && *layout.shape() == storage.shape && layout.is_contiguous() {
         return Ok(Operand::Whole(&storage.tensor));
     }
-    strided(&storage.tensor, layout).map(Operand::Part)
+    shim::view(&storage.tensor, layout).map(Operand::Part)
 }
 
 /// The view as a tensor on which libtorch computes with the right numbers: `u32` as `i64`.
@@ -187,7 +182,7 @@ pub(crate) fn writable(dst: StorageRef) -> Result<StorageRef> {
         return Ok(dst);
     }
     let held = own(&dst)?;
-    let copy = crate::shim::copy_strided(&held.tensor, &Layout::contiguous(held.shape))?;
+    let copy = shim::copy_strided(&held.tensor, &Layout::contiguous(held.shape))?;
     Ok(TorchStorage::new(copy, held.shape, held.dtype)?.share())
 }
 
