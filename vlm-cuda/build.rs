@@ -21,6 +21,6 @@ fn main() {
         .flag(include.to_str().unwrap())
         .flag("-isystem")
         .flag(include.join("torch/csrc/api/include").to_str().unwrap())
-        .files(["shim/runtime.cpp", "shim/operations.cpp"])
+        .files(["shim/runtime.cpp", "shim/operations.cpp", "shim/pool.cpp"])
         .compile("vlm_shim");
 }

@@ -5,7 +5,7 @@ mod memory;
 pub mod pictures;
 mod timing;
 
-pub use memory::{peak_rss_mib, rss_mib};
+pub use memory::{peak_rss_mib, reset_peak_rss, rss_mib};
 pub use timing::{Times, time};
 
 use anyhow::Result;

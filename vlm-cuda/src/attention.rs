@@ -9,8 +9,8 @@ use crate::error::Of;
 use crate::storage::{kind, operand};
 use mask::{Hidden, bias};
 use tch::{TchError, Tensor};
-use vlm_core::backend::AttentionArgs;
 use vlm_core::Result;
+use vlm_core::backend::AttentionArgs;
 
 /// One call of the kernel: queries `[b, h, s_q, d]`, keys and values with as many heads, all of one size per head.
 struct Call {

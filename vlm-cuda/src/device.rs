@@ -2,12 +2,11 @@
 
 use crate::storage::{TorchStorage, own};
 use crate::{attention, elementwise, index, loss, matmul, memory, norm, optimizer, random, reduce, rope, rows, shim};
-use std::sync::atomic::{AtomicU64, Ordering};
 use tch::Tensor;
 use vlm_core::backend::{
     AdamWArgs, AdamWState, ArgReduceOp, AttentionArgs, BinaryOp, CompareOp, CumulativeOp, DeviceProperties,
-    Distribution, HostBytes, Kernels, Memory, MemoryStats, OpKind, Primitives, RandomKey, ReduceOp, RopeArgs, ScatterOp,
-    StorageRef, Support, UnaryOp, View, compose,
+    Distribution, HostBytes, Kernels, Memory, MemoryStats, OpKind, Primitives, RandomKey, ReduceOp, RopeArgs,
+    ScatterOp, StorageRef, Support, UnaryOp, View, compose,
 };
 use vlm_core::{DType, Dims, Layout, Result, Scalar, Shape};
 
@@ -15,17 +14,17 @@ use vlm_core::{DType, Dims, Layout, Result, Scalar, Shape};
 #[derive(Debug)]
 pub struct TorchDevice {
     device: tch::Device,
-    /// Allocations asked for; libtorch's CPU allocator counts nothing.
-    allocations: AtomicU64,
 }
 
 impl TorchDevice {
-    /// libtorch's CPU.
+    /// libtorch's CPU. From now on its tensors come from a pool that keeps large blocks, also those that the program makes
+    /// with tch itself.
     ///
     /// # Errors
-    /// None so far.
+    /// Those of libtorch.
     pub fn cpu() -> Result<Self> {
-        Ok(TorchDevice { device: tch::Device::Cpu, allocations: AtomicU64::new(0) })
+        shim::install_pool()?;
+        Ok(TorchDevice { device: tch::Device::Cpu })
     }
 
     /// A GPU, which the caller knows to be there.
@@ -33,7 +32,7 @@ impl TorchDevice {
     /// # Errors
     /// Those of libtorch when it first uses the GPU.
     pub fn cuda(ordinal: usize) -> Result<Self> {
-        let device = TorchDevice { device: tch::Device::Cuda(ordinal), allocations: AtomicU64::new(0) };
+        let device = TorchDevice { device: tch::Device::Cuda(ordinal) };
         device.alloc(DType::F32, 1)?;
         Ok(device)
     }
@@ -59,7 +58,6 @@ fn without(shape: &Dims, dims: &Dims) -> Dims {
 
 impl Memory for TorchDevice {
     fn alloc(&self, dtype: DType, len: usize) -> Result<StorageRef> {
-        self.allocations.fetch_add(1, Ordering::Relaxed);
         Ok(memory::alloc(self.device, dtype, len)?.share())
     }
 
@@ -103,18 +101,15 @@ impl Memory for TorchDevice {
         if let tch::Device::Cuda(n) = self.device {
             properties.memory_bytes = shim::memory_info(n).ok().map(|(_, whole)| whole);
         }
-        properties.details = vec![("libtorch".to_owned(), "2.11.0".to_owned()), ("threads".to_owned(), threads.to_string())];
+        properties.details =
+            vec![("libtorch".to_owned(), "2.11.0".to_owned()), ("threads".to_owned(), threads.to_string())];
         properties
     }
 
     fn memory_stats(&self) -> MemoryStats {
         match self.device {
             tch::Device::Cuda(n) => shim::memory_stats(n).unwrap_or_default(),
-            _ => {
-                let mut stats = MemoryStats::default();
-                stats.fresh = self.allocations.load(Ordering::Relaxed);
-                stats
-            }
+            _ => shim::pool_stats(),
         }
     }
 
@@ -123,7 +118,11 @@ impl Memory for TorchDevice {
     }
 
     fn trim(&self) -> Result<()> {
-        if self.is_cpu() { Ok(()) } else { shim::empty_cache() }
+        if self.is_cpu() {
+            shim::trim_pool();
+            return Ok(());
+        }
+        shim::empty_cache()
     }
 }
 
@@ -196,7 +195,8 @@ impl Primitives for TorchDevice {
         Ok((made(values, *x.shape(), x.dtype())?, made(order, *x.shape(), DType::I64)?))
     }
     fn supports(&self, op: OpKind, dtypes: &[DType]) -> Support {
-        let composed = op == OpKind::QuantizedLinear || (!self.is_cpu() && matches!(op, OpKind::Attention | OpKind::AttentionBackward));
+        let composed = op == OpKind::QuantizedLinear
+            || (!self.is_cpu() && matches!(op, OpKind::Attention | OpKind::AttentionBackward));
         if composed { Support::Composed } else { Support::from_lists(op, dtypes, OpKind::ALL, &DType::ALL) }
     }
 }

@@ -69,7 +69,8 @@ fn out_of_memory(op: &'static str, fact: &str) -> Error {
     if let Some(wanted) = size_after(fact, "tried to allocate") {
         error = error.with("asked for", wanted);
     }
-    for (key, before) in [("free", "of which"), ("in use", "this process has"), ("in use by libtorch", "memory in use")] {
+    for (key, before) in [("free", "of which"), ("in use", "this process has"), ("in use by libtorch", "memory in use")]
+    {
         if let Some(size) = size_after(fact, before) {
             error = error.with(key, size);
         }
@@ -120,7 +121,8 @@ fn fact(text: &str) -> String {
 mod tests {
     use super::*;
 
-    const TRACE: &str = "\nException raised from make_error at ../aten/src/x.cpp:12 (most recent call first):\nframe #0: c10::Error\n";
+    const TRACE: &str =
+        "\nException raised from make_error at ../aten/src/x.cpp:12 (most recent call first):\nframe #0: c10::Error\n";
 
     fn of(text: &str) -> Error {
         from_text("matmul", &format!("{text}{TRACE}"))
@@ -136,7 +138,9 @@ mod tests {
 
     #[test]
     fn out_of_memory_has_its_sizes() {
-        let e = of("[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 4611686018427387904 bytes. Error code 12 (Cannot allocate memory)");
+        let e = of(
+            "[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 4611686018427387904 bytes. Error code 12 (Cannot allocate memory)",
+        );
         assert_eq!(e.kind(), ErrorKind::OutOfMemory);
         assert!(e.to_string().contains("asked for: 4611686018427387904 bytes"), "{e}");
         let e = of(

@@ -58,8 +58,9 @@ pub(crate) fn index_update(
     let _ = match op {
         ScatterOp::Add => out.f_index_add_(d, &index, &values),
         ScatterOp::Set if index.numel() <= 1 => out.f_index_copy_(d, &index, &values),
-        ScatterOp::Set => last_rows(&index, &values, d, shape[dim] as i64)
-            .and_then(|values| out.f_index_copy_(d, &index, &values)),
+        ScatterOp::Set => {
+            last_rows(&index, &values, d, shape[dim] as i64).and_then(|values| out.f_index_copy_(d, &index, &values))
+        }
         _ => return Err(unsupported("libtorch", OpKind::IndexUpdate, op, src.dtype())),
     }
     .of(OP)?;
@@ -69,7 +70,8 @@ pub(crate) fn index_update(
 /// As [`last_wins`] for whole slices.
 fn last_rows(index: &Tensor, src: &Tensor, dim: i64, room: i64) -> Result<Tensor, tch::TchError> {
     let order = Tensor::f_arange(index.numel() as i64, (Kind::Int64, index.device()))?;
-    let last = Tensor::f_full([room], -1, (Kind::Int64, index.device()))?.f_scatter_reduce_(0, index, &order, "amax")?;
+    let last =
+        Tensor::f_full([room], -1, (Kind::Int64, index.device()))?.f_scatter_reduce_(0, index, &order, "amax")?;
     src.f_index_select(dim, &last.f_index_select(0, index)?)
 }
 

@@ -25,10 +25,18 @@ pub use storage::TorchStorage;
 pub fn register() -> vlm_core::Result<()> {
     struct B;
     impl vlm_core::backend::Backend for B {
-        fn name(&self) -> &str { "torch-cpu" }
-        fn api_version(&self) -> u32 { vlm_core::backend::BACKEND_API }
-        fn devices(&self) -> Vec<vlm_core::backend::DeviceInfo> { vec![vlm_core::backend::DeviceInfo::new(0, "libtorch", 20)] }
-        fn open(&self, _: usize) -> vlm_core::Result<std::sync::Arc<dyn vlm_core::backend::Kernels>> { Ok(std::sync::Arc::new(TorchDevice::cpu()?)) }
+        fn name(&self) -> &str {
+            "torch-cpu"
+        }
+        fn api_version(&self) -> u32 {
+            vlm_core::backend::BACKEND_API
+        }
+        fn devices(&self) -> Vec<vlm_core::backend::DeviceInfo> {
+            vec![vlm_core::backend::DeviceInfo::new(0, "libtorch", 20)]
+        }
+        fn open(&self, _: usize) -> vlm_core::Result<std::sync::Arc<dyn vlm_core::backend::Kernels>> {
+            Ok(std::sync::Arc::new(TorchDevice::cpu()?))
+        }
     }
     vlm_core::backend::Registry::global().register(std::sync::Arc::new(B))
 }

@@ -3,8 +3,8 @@
 use crate::error::Of;
 use crate::storage::{Operand, number, operand};
 use tch::{Device, Kind, Tensor};
-use vlm_core::backend::View;
 use vlm_core::Result;
+use vlm_core::backend::View;
 
 pub(crate) fn matmul(a: View<'_>, b: View<'_>) -> Result<Tensor> {
     const OP: &str = "matmul";

@@ -11,12 +11,7 @@ fn last(x: &View<'_>) -> i64 {
     x.shape().last().map_or(1, |&d| d as i64)
 }
 
-pub(crate) fn layer_norm(
-    x: View<'_>,
-    weight: Option<View<'_>>,
-    bias: Option<View<'_>>,
-    eps: f64,
-) -> Result<Tensor> {
+pub(crate) fn layer_norm(x: View<'_>, weight: Option<View<'_>>, bias: Option<View<'_>>, eps: f64) -> Result<Tensor> {
     let (w, b) = (weight.as_ref().map(operand).transpose()?, bias.as_ref().map(operand).transpose()?);
     operand(&x)?.f_layer_norm([last(&x)], w.as_deref(), b.as_deref(), eps, true).of("layer_norm")
 }

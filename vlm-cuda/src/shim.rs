@@ -20,14 +20,8 @@ unsafe extern "C" {
         offset: i64,
         out: *mut *mut C,
     ) -> c_int;
-    fn vlm_rope(
-        x: *const C,
-        cos: *const C,
-        sin: *const C,
-        interleaved: bool,
-        inverse: bool,
-        out: *mut *mut C,
-    ) -> c_int;
+    fn vlm_rope(x: *const C, cos: *const C, sin: *const C, interleaved: bool, inverse: bool, out: *mut *mut C)
+    -> c_int;
     fn vlm_copy_strided(
         x: *const C,
         sizes: *const i64,
@@ -58,6 +52,9 @@ unsafe extern "C" {
         weight_decay: f64,
         step: f64,
     ) -> c_int;
+    fn vlm_pool_install() -> c_int;
+    fn vlm_pool_stats(out: *mut u64);
+    fn vlm_pool_trim();
     fn vlm_memory_stats(device: c_int, out: *mut u64) -> c_int;
     fn vlm_memory_info(device: c_int, out: *mut u64) -> c_int;
     fn vlm_empty_cache() -> c_int;
@@ -153,16 +150,7 @@ pub(crate) fn layer_norm_backward(
     // SAFETY: operands are live tensors, or null where the function takes none; dx is written if the code is 0, dw and db
     // if affine is set as well.
     unsafe {
-        let code = vlm_layer_norm_backward(
-            grad.as_ptr(),
-            x.as_ptr(),
-            weight,
-            eps,
-            affine,
-            &mut dx,
-            &mut dw,
-            &mut db,
-        );
+        let code = vlm_layer_norm_backward(grad.as_ptr(), x.as_ptr(), weight, eps, affine, &mut dx, &mut dw, &mut db);
         check("layer_norm_backward", code)?;
         Ok((made(dx), affine.then(|| (made(dw), made(db)))))
     }
@@ -199,15 +187,39 @@ pub(crate) fn adamw(param: &mut Tensor, grad: &Tensor, m: &mut Tensor, v: &mut T
     check("adamw_step", code)
 }
 
+fn stats(out: [u64; 5]) -> MemoryStats {
+    let mut stats = MemoryStats::default();
+    [stats.allocated, stats.reserved, stats.peak_allocated, _, stats.fresh] = out;
+    stats.reused = out[3].saturating_sub(out[4]);
+    stats
+}
+
+/// Lets the CPU's tensors come from our pool from now on.
+pub(crate) fn install_pool() -> Result<()> {
+    // SAFETY: no operands; the pool is never destroyed.
+    check("install pool", unsafe { vlm_pool_install() })
+}
+
+/// What the CPU's pool holds.
+pub(crate) fn pool_stats() -> MemoryStats {
+    let mut out = [0u64; 5];
+    // SAFETY: out has room for the five numbers.
+    unsafe { vlm_pool_stats(out.as_mut_ptr()) };
+    stats(out)
+}
+
+/// Gives the CPU's unused memory back to the system.
+pub(crate) fn trim_pool() {
+    // SAFETY: no operands.
+    unsafe { vlm_pool_trim() }
+}
+
 /// What the caching allocator of a CUDA device holds.
 pub(crate) fn memory_stats(device: usize) -> Result<MemoryStats> {
     let mut out = [0u64; 5];
     // SAFETY: out has room for the five numbers.
     check("memory statistics", unsafe { vlm_memory_stats(device as c_int, out.as_mut_ptr()) })?;
-    let mut stats = MemoryStats::default();
-    [stats.allocated, stats.reserved, stats.peak_allocated, _, stats.fresh] = out;
-    stats.reused = out[3].saturating_sub(out[4]);
-    Ok(stats)
+    Ok(stats(out))
 }
 
 /// Free and whole memory of a CUDA device in bytes.

@@ -32,7 +32,8 @@ fn backward_rows(r: &Rows<'_>, s: Sizes, hidden: Hidden, scale: f64) -> Result<[
     let call = prepare(r.q, r.k, r.v, s, hidden.bias, hidden.causal, scale)?;
     let folded = call.q.size()[1] != s.h;
     let widest = s.d.max(s.d_v);
-    let as_rows = |t: &Tensor| if folded { t.f_reshape([s.b, s.h_kv, s.group(), s.d_v]) } else { Ok(t.shallow_clone()) };
+    let as_rows =
+        |t: &Tensor| if folded { t.f_reshape([s.b, s.h_kv, s.group(), s.d_v]) } else { Ok(t.shallow_clone()) };
     let ready = |t: &Tensor| packed(padded(as_rows(t)?, widest)?);
     let (out, grad) = (ready(r.out)?, ready(r.grad)?);
     let lse = if folded { r.lse.f_reshape([s.b, s.h_kv, s.group()])? } else { r.lse.shallow_clone() };

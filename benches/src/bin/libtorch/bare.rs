@@ -1,31 +1,31 @@
 //! The same block written with tch alone, as a user of it would.
 
-use super::Sizes;
 use super::ours::CHAIN;
+use super::{Run, Sizes};
 use anyhow::Result;
 use tch::{Kind, TchError, Tensor};
-use vlm_core::{DType, Device};
+use vlm_core::DType;
 
-fn place(device: &Device, dtype: DType) -> (Kind, tch::Device) {
+pub(super) fn place(device: &str, dtype: DType) -> (Kind, tch::Device) {
     let kind = match dtype {
         DType::BF16 => Kind::BFloat16,
         DType::F16 => Kind::Half,
         DType::F64 => Kind::Double,
         _ => Kind::Float,
     };
-    let ordinal = device.name().strip_prefix("cuda:").and_then(|n| n.parse().ok());
+    let ordinal = device.strip_prefix("cuda:").and_then(|n| n.parse().ok());
     (kind, ordinal.map_or(tch::Device::Cpu, tch::Device::Cuda))
 }
 
-pub(super) fn chain(device: &Device, dtype: DType) -> Result<Box<dyn FnMut() -> Result<()>>> {
-    let x = Tensor::f_ones([1], place(device, dtype))?;
+pub(super) fn chain(place: (Kind, tch::Device)) -> Result<Run> {
+    let x = Tensor::f_ones([1], place)?;
     Ok(Box::new(move || {
         let _guard = tch::no_grad_guard();
         let mut y = x.shallow_clone();
         for _ in 0..CHAIN / 2 {
             y = y.f_add(&x)?.f_mul(&x)?;
         }
-        std::hint::black_box(y);
+        let _ = std::hint::black_box(y);
         Ok(())
     }))
 }
@@ -85,8 +85,7 @@ impl Block {
     }
 }
 
-pub(super) fn block(device: &Device, dtype: DType, s: Sizes, train: bool) -> Result<Box<dyn FnMut() -> Result<()>>> {
-    let place = place(device, dtype);
+pub(super) fn block(place: (Kind, tch::Device), s: Sizes, train: bool) -> Result<Run> {
     let block = Block::new(place, s, train)?;
     Ok(Box::new(move || {
         if train {
@@ -95,7 +94,7 @@ pub(super) fn block(device: &Device, dtype: DType, s: Sizes, train: bool) -> Res
             std::hint::black_box(Tensor::f_run_backward(&[loss], &block.weights, false, false)?);
         } else {
             let _guard = tch::no_grad_guard();
-            std::hint::black_box(block.forward()?);
+            let _ = std::hint::black_box(block.forward()?);
         }
         if let tch::Device::Cuda(ordinal) = place.1 {
             tch::Cuda::synchronize(ordinal as i64);

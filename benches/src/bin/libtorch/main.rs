@@ -12,7 +12,7 @@ use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use serde_json::json;
 use std::time::Instant;
-use vlm_bench::{open, peak_rss_mib, rss_mib};
+use vlm_bench::{open, peak_rss_mib, reset_peak_rss, rss_mib};
 use vlm_core::DType;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -90,41 +90,68 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
+type Run = Box<dyn FnMut() -> Result<()>>;
+
+/// The side's work, made ready.
+fn make(args: &Args, side: Side) -> Result<Run> {
+    let dtype: DType = args.dtype.parse()?;
+    let (s, train) = (Sizes::new(args.tokens, args.hidden), args.task == Task::Train);
+    if side == Side::Bare {
+        let place = bare::place(&args.device, dtype);
+        return if args.task == Task::Op { bare::chain(place) } else { bare::block(place, s, train) };
+    }
+    let device = open(&args.device, args.threads)?;
+    if args.task == Task::Op { ours::chain(&device, dtype) } else { ours::block(&device, dtype, s, train) }
+}
+
 fn main() -> Result<()> {
     let args = Args::parse();
-    let device = open(&args.device, args.threads)?;
     tch::set_num_threads(i32::try_from(args.threads)?);
-    let dtype: DType = args.dtype.parse()?;
-    let (ops, mut ours, mut bare): (usize, Box<dyn FnMut() -> Result<()>>, Box<dyn FnMut() -> Result<()>>) =
-        match args.task {
-            Task::Op => (ours::CHAIN, ours::chain(&device, dtype)?, bare::chain(&device, dtype)?),
-            task => {
-                let s = Sizes::new(args.tokens, args.hidden);
-                let train = task == Task::Train;
-                (ours::count(&device, dtype, s)?, ours::block(&device, dtype, s, train)?, bare::block(&device, dtype, s, train)?)
-            }
-        };
-    if let Some(side) = args.side {
-        let f = if side == Side::Ours { &mut ours } else { &mut bare };
-        let before = rss_mib();
-        let times = (0..args.runs).map(|_| clock(f)).collect::<Result<Vec<_>>>()?;
-        println!(
-            "{}",
-            json!({"task": format!("{:?}", args.task).to_lowercase(), "side": format!("{side:?}").to_lowercase(), "device": args.device,
-                "dtype": args.dtype, "tokens": args.tokens, "hidden": args.hidden, "threads": args.threads,
-                "median_s": median(times), "rss_before_mib": before, "peak_rss_mib": peak_rss_mib(), "step_mib": peak_rss_mib() - before})
-        );
-        return Ok(());
+    let line = match args.side {
+        Some(side) => alone(&args, side)?,
+        None => together(&args)?,
+    };
+    println!("{line}");
+    Ok(())
+}
+
+fn word(value: impl std::fmt::Debug) -> String {
+    format!("{value:?}").to_lowercase()
+}
+
+/// One side in a process of its own. Without us nothing of ours is there: libtorch has its own allocator.
+fn alone(args: &Args, side: Side) -> Result<serde_json::Value> {
+    let mut run = make(args, side)?;
+    if side == Side::Ours {
+        open(&args.device, args.threads)?.kernels().trim()?;
     }
-    // Repeated until a run lasts long enough to be timed, the two in turns so that both see the same machine.
+    let before = rss_mib();
+    reset_peak_rss();
+    let first = clock(&mut run)?;
+    let step = peak_rss_mib() - before;
+    let times = (0..args.runs).map(|_| clock(&mut run)).collect::<Result<Vec<_>>>()?;
+    Ok(json!({
+        "task": word(args.task), "side": word(side), "device": args.device, "dtype": args.dtype, "tokens": args.tokens,
+        "hidden": args.hidden, "threads": args.threads, "first_s": first, "median_s": median(times),
+        "rss_before_mib": before, "first_step_mib": step, "peak_mib": peak_rss_mib() - before,
+    }))
+}
+
+/// Both in turns, so that what slows the machine for a while slows both.
+fn together(args: &Args) -> Result<serde_json::Value> {
+    let (mut ours, mut bare) = (make(args, Side::Ours)?, make(args, Side::Bare)?);
+    let device = open(&args.device, args.threads)?;
+    let operations = match args.task {
+        Task::Op => ours::CHAIN,
+        _ => ours::count(&device, args.dtype.parse()?, Sizes::new(args.tokens, args.hidden))?,
+    };
     clock(&mut bare)?;
     clock(&mut ours)?;
+    // Repeated until a run lasts long enough to be timed.
     let n = (0.02 / clock(&mut bare)?.max(1e-9)).ceil().clamp(1.0, 10_000.0) as usize;
+    let many = |f: &mut Run| clock(&mut || (0..n).try_for_each(|_| f())).map(|t| t / n as f64);
     let (mut a, mut b) = (Vec::new(), Vec::new());
     for run in 0..args.runs {
-        let mut many = |f: &mut dyn FnMut() -> Result<()>| -> Result<f64> {
-            clock(&mut || (0..n).try_for_each(|_| f())).map(|t| t / n as f64)
-        };
         if run % 2 == 0 {
             a.push(many(&mut ours)?);
             b.push(many(&mut bare)?);
@@ -133,14 +160,11 @@ fn main() -> Result<()> {
             a.push(many(&mut ours)?);
         }
     }
-    // Of each pair, so that what slows the machine for a while slows both.
     let ratio = median(a.iter().zip(&b).map(|(a, b)| a / b).collect());
     let apart = median(a.iter().zip(&b).map(|(a, b)| a - b).collect());
-    println!(
-        "{}",
-        json!({"task": format!("{:?}", args.task).to_lowercase(), "device": args.device, "dtype": args.dtype, "tokens": args.tokens,
-            "hidden": args.hidden, "threads": args.threads, "operations": ops, "ours_s": median(a), "bare_s": median(b),
-            "ratio": ratio, "us_per_operation": apart / ops as f64 * 1e6})
-    );
-    Ok(())
+    Ok(json!({
+        "task": word(args.task), "device": args.device, "dtype": args.dtype, "tokens": args.tokens, "hidden": args.hidden,
+        "threads": args.threads, "operations": operations, "ours_s": median(a), "bare_s": median(b), "ratio": ratio,
+        "us_per_operation": apart / operations as f64 * 1e6,
+    }))
 }

@@ -1,6 +1,6 @@
 //! The block on our tensors.
 
-use super::Sizes;
+use super::{Run, Sizes};
 use anyhow::Result;
 use std::sync::Arc;
 use vlm_core::autograd::no_grad;
@@ -12,7 +12,7 @@ use vlm_core::{DType, Device, Tensor};
 /// Operations of one [`chain`].
 pub(super) const CHAIN: usize = 100;
 
-pub(super) fn chain(device: &Device, dtype: DType) -> Result<Box<dyn FnMut() -> Result<()>>> {
+pub(super) fn chain(device: &Device, dtype: DType) -> Result<Run> {
     let x = Tensor::ones([1], dtype, device)?;
     Ok(Box::new(move || {
         let mut y = x.clone();
@@ -34,7 +34,9 @@ struct Block {
 /// Numbers of about 1, whatever their place.
 fn numbers(shape: &[usize], scale: f64, dtype: DType, device: &Device) -> Result<Tensor> {
     let n: usize = shape.iter().product();
-    Ok(((Tensor::arange(0.0, n as f64, 1.0, DType::F32, device)? * 0.37)?.sin()? * scale)?.to_dtype(dtype)?.reshape(shape)?)
+    Ok(((Tensor::arange(0.0, n as f64, 1.0, DType::F32, device)? * 0.37)?.sin()? * scale)?
+        .to_dtype(dtype)?
+        .reshape(shape)?)
 }
 
 impl Block {
@@ -67,7 +69,7 @@ impl Block {
     }
 }
 
-pub(super) fn block(device: &Device, dtype: DType, s: Sizes, train: bool) -> Result<Box<dyn FnMut() -> Result<()>>> {
+pub(super) fn block(device: &Device, dtype: DType, s: Sizes, train: bool) -> Result<Run> {
     let block = Block::new(device, dtype, s, train)?;
     let device = device.clone();
     Ok(Box::new(move || {
