@@ -17,6 +17,7 @@ fn main() {
         .cpp(true)
         .std("c++17")
         .opt_level(2)
+        .flag_if_supported("-Wno-maybe-uninitialized")
         .flag("-isystem")
         .flag(include.to_str().unwrap())
         .flag("-isystem")

@@ -100,6 +100,43 @@ int vlm_layer_norm_backward(vlm_tensor grad, vlm_tensor x, vlm_tensor weight, do
   });
 }
 
+// FlashAttention of q, k, v [b, s, h, d], or [rows, h, d] with the boundaries of packed sequences: output and logarithms of
+// sums. `before` is how many keys before its own a query sees, -1 for all. The mask is aligned at the last key.
+int vlm_flash(vlm_tensor *operands, vlm_tensor bounds, int64_t longest, bool causal, int64_t before, double scale,
+              vlm_tensor *out) {
+  return vlm_guard([&] {
+    const auto &q = *operands[0], &k = *operands[1];
+    auto cum = vlm_maybe(bounds);
+    auto left = before >= 0 ? std::optional<int64_t>(before) : std::nullopt;
+    auto right = causal && left ? std::optional<int64_t>(0) : std::nullopt;
+    auto found = at::_flash_attention_forward(q, k, *operands[2], cum, cum, cum ? longest : q.size(1),
+                                              cum ? longest : k.size(1), 0.0, causal, false, scale, left, right);
+    TORCH_CHECK(!cum || std::get<1>(found).dim() == 2, "packed sequences gave sums of an unknown layout");
+    out[0] = vlm_own(std::get<0>(found));
+    out[1] = vlm_own(std::get<1>(found));
+  });
+}
+
+// Its gradients; operands are the gradient of the output, q, k, v and the output.
+int vlm_flash_backward(vlm_tensor *operands, vlm_tensor lse, vlm_tensor bounds, int64_t longest, bool causal,
+                       int64_t before, double scale, vlm_tensor *out) {
+  return vlm_guard([&] {
+    const auto &q = *operands[1], &k = *operands[2];
+    const auto cum = bounds ? *bounds : at::Tensor();
+    auto left = before >= 0 ? std::optional<int64_t>(before) : std::nullopt;
+    auto right = causal && left ? std::optional<int64_t>(0) : std::nullopt;
+    // Nothing was dropped: the state of the random numbers is not read.
+    auto state = at::zeros({2}, q.options().dtype(at::kUInt64));
+    auto unused = at::empty({0}, q.options().dtype(at::kUInt64));
+    auto [dq, dk, dv] = at::_flash_attention_backward(
+        *operands[0], q, k, *operands[3], *operands[4], *lse, cum, cum, bounds ? longest : q.size(1),
+        bounds ? longest : k.size(1), 0.0, causal, state, unused, scale, left, right);
+    out[0] = vlm_own(dq);
+    out[1] = vlm_own(dk);
+    out[2] = vlm_own(dv);
+  });
+}
+
 // One step of AdamW on one parameter, in place: `param`, `m` and `v` have one type, as has `grad`.
 int vlm_adamw(vlm_tensor param, vlm_tensor grad, vlm_tensor m, vlm_tensor v, double lr, double beta1, double beta2,
               double eps, double weight_decay, double step) {

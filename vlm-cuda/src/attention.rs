@@ -1,43 +1,47 @@
-//! Scaled dot-product attention by libtorch's fused kernels.
+//! Scaled dot-product attention by libtorch's fused kernels, or by products of matrices where they do not take it.
 
 mod backward;
+mod cpu;
+mod flash;
 mod mask;
+mod math;
 
 pub(crate) use backward::backward;
 
 use crate::error::Of;
 use crate::storage::{kind, operand};
 use mask::{Hidden, bias};
-use tch::{TchError, Tensor};
+use tch::{Device, TchError, Tensor};
 use vlm_core::Result;
 use vlm_core::backend::AttentionArgs;
 
-/// One call of the kernel: queries `[b, h, s_q, d]`, keys and values with as many heads, all of one size per head.
-struct Call {
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    bias: Option<Tensor>,
-    causal: bool,
-    scale: f64,
+/// Which kernels may be chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// The fastest one that takes the operands.
+    #[default]
+    Fused,
+    /// Products of matrices and a softmax.
+    Plain,
 }
 
-impl Call {
-    /// The output `[b, h, s_q, d]` (as `[b, s_q, h, d]` in memory) and the logarithms of the sums `[b, h, s_q]`.
-    fn run(&self) -> Result<(Tensor, Tensor), TchError> {
-        Tensor::f_internal_scaled_dot_product_flash_attention_for_cpu(
-            &self.q,
-            &self.k,
-            &self.v,
-            0.0,
-            self.causal,
-            self.bias.as_ref(),
-            self.scale,
-        )
+/// Which one was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kernel {
+    Flash,
+    Cpu,
+    Math,
+}
+
+fn choose(args: &AttentionArgs<'_>, s: Sizes, q: &Tensor, choice: Choice) -> Kernel {
+    match choice {
+        Choice::Fused if flash::takes(args, s, q) => Kernel::Flash,
+        Choice::Fused if q.device() == Device::Cpu => Kernel::Cpu,
+        _ => Kernel::Math,
     }
 }
 
-/// How the operands were changed to suit the kernel.
+/// The sizes of one attention, or of a part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sizes {
     b: i64,
@@ -67,94 +71,53 @@ impl Sizes {
     }
 }
 
-/// `[b, h_kv, s, d]` for every query head.
-fn repeat(x: &Tensor, s: Sizes) -> Result<Tensor, TchError> {
-    if s.group() == 1 {
-        return Ok(x.shallow_clone());
-    }
-    let shape = x.size();
-    let wide = x.f_unsqueeze(2)?.f_expand([shape[0], shape[1], s.group(), shape[2], shape[3]], false)?;
-    wide.f_reshape([shape[0], s.h, shape[2], shape[3]])
-}
-
-/// With zeros behind the last dimension up to `d`.
-fn padded(x: Tensor, d: i64) -> Result<Tensor, TchError> {
-    let missing = d - x.size()[3];
-    if missing == 0 { Ok(x) } else { x.f_constant_pad_nd([0, missing]) }
-}
-
-/// With the channels of a head side by side, as the kernels read them.
-fn packed(x: Tensor) -> Result<Tensor, TchError> {
-    if x.stride()[3] == 1 { Ok(x) } else { x.f_contiguous() }
-}
-
-/// The whole attention of some rows: `q`, `k`, `v` as in the contract.
-fn prepare(
-    q: &Tensor,
-    k: &Tensor,
-    v: &Tensor,
-    s: Sizes,
-    bias: Option<Tensor>,
-    causal: bool,
-    scale: f64,
-) -> Result<Call, TchError> {
-    let widest = s.d.max(s.d_v);
-    let (q, k, v) = if s.folds(bias.as_ref()) {
-        (q.f_reshape([s.b, s.h_kv, s.group(), s.d])?, k.shallow_clone(), v.shallow_clone())
-    } else {
-        (q.shallow_clone(), repeat(k, s)?, repeat(v, s)?)
-    };
-    let ready = |t: Tensor| packed(padded(t, widest)?);
-    let (q, k, v) = (ready(q)?, ready(k)?, ready(v)?);
-    Ok(Call { q, k, v, bias, causal, scale })
-}
-
-/// Output `[b, s_q, h, d_v]`, contiguous, and logarithms of sums `[b, h, s_q]`.
+/// Output `[b, s_q, h, d_v]` and logarithms of sums `[b, h, s_q]` of operands as the contract has them.
 fn forward_rows(
-    q: &Tensor,
-    k: &Tensor,
-    v: &Tensor,
+    kernel: Kernel,
+    [q, k, v]: [&Tensor; 3],
     s: Sizes,
     hidden: Hidden,
     scale: f64,
 ) -> Result<(Tensor, Tensor), TchError> {
-    let call = prepare(q, k, v, s, hidden.bias, hidden.causal, scale)?;
-    let (out, lse) = call.run()?;
-    let out = if s.d_v < s.d { out.f_narrow(3, 0, s.d_v)? } else { out };
-    // Folded heads come back as rows of their group.
-    let out = if call.q.size()[1] == s.h { out } else { out.f_reshape([s.b, s.h, s.s_q, s.d_v])? };
-    let lse = if call.q.size()[1] == s.h { lse } else { lse.f_reshape([s.b, s.h, s.s_q])? };
-    // Contiguous already, unless it was cut.
+    let (out, lse) = match kernel {
+        Kernel::Cpu => cpu::forward(q, k, v, s, hidden, scale)?,
+        _ => math::forward(q, k, v, s, &hidden, scale)?,
+    };
     Ok((out.f_transpose(1, 2)?, lse))
 }
 
-/// Output and, if `save` is set, logarithms of sums; `None` where the composition has to do it.
-pub(crate) fn forward(args: &AttentionArgs<'_>, save: bool) -> Result<Option<(Tensor, Option<Tensor>)>> {
-    const OP: &str = "attention";
+/// Output and, if `save` is set, logarithms of sums; `None` where there is nothing to attend to.
+pub(crate) fn forward(
+    args: &AttentionArgs<'_>,
+    save: bool,
+    choice: Choice,
+) -> Result<Option<(Tensor, Option<Tensor>)>> {
     let s = Sizes::of(args);
-    let (q, k, v) = (operand(&args.q)?, operand(&args.k)?, operand(&args.v)?);
-    if s.s_kv == 0 || args.q.count() == 0 || s.d_v == 0 || q.device() != tch::Device::Cpu {
+    if s.s_kv == 0 || args.q.count() == 0 || s.d_v == 0 {
         return Ok(None);
     }
+    let (q, k, v) = (operand(&args.q)?, operand(&args.k)?, operand(&args.v)?);
+    let kernel = choose(args, s, &q, choice);
     let run = || -> Result<_, TchError> {
+        if kernel == Kernel::Flash {
+            return flash::forward(args, &q, &k, &v, s);
+        }
         let Some(bounds) = args.segments.as_ref().filter(|_| args.mask.is_none()) else {
-            let hidden = bias(args, q.device())?;
-            return forward_rows(&q, &k, &v, s, hidden, args.scale);
+            return forward_rows(kernel, [&q, &k, &v], s, bias(args, q.device())?, args.scale);
         };
-        let options = (kind(args.q.dtype()), q.device());
-        let out = Tensor::f_empty([s.b, s.s_q, s.h, s.d_v], options)?;
+        let out = Tensor::f_empty([s.b, s.s_q, s.h, s.d_v], (kind(args.q.dtype()), q.device()))?;
         let lse = Tensor::f_empty([s.b, s.h, s.s_q], (kind(args.q.dtype().accumulator()), q.device()))?;
         for (start, len) in segments(bounds) {
             let part = |t: &Tensor| t.f_narrow(2, start, len);
             let s = Sizes { s_q: len, s_kv: len, ..s };
             let hidden = mask::of_segment(args, len, q.device())?;
-            let (o, l) = forward_rows(&part(&q)?, &part(&k)?, &part(&v)?, s, hidden, args.scale)?;
+            let (o, l) = forward_rows(kernel, [&part(&q)?, &part(&k)?, &part(&v)?], s, hidden, args.scale)?;
             out.f_narrow(1, start, len)?.f_copy_(&o)?;
             lse.f_narrow(2, start, len)?.f_copy_(&l)?;
         }
         Ok((out, lse))
     };
-    let (out, lse) = run().of(OP)?;
+    let (out, lse) = run().of("attention")?;
     Ok(Some((out, save.then_some(lse))))
 }
 

@@ -14,6 +14,7 @@ use vlm_core::{DType, Dims, Layout, Result, Scalar, Shape};
 #[derive(Debug)]
 pub struct TorchDevice {
     device: tch::Device,
+    attention: attention::Choice,
 }
 
 impl TorchDevice {
@@ -24,7 +25,7 @@ impl TorchDevice {
     /// Those of libtorch.
     pub fn cpu() -> Result<Self> {
         shim::install_pool()?;
-        Ok(TorchDevice { device: tch::Device::Cpu })
+        Ok(TorchDevice { device: tch::Device::Cpu, attention: attention::Choice::Fused })
     }
 
     /// A GPU, which the caller knows to be there.
@@ -32,9 +33,16 @@ impl TorchDevice {
     /// # Errors
     /// Those of libtorch when it first uses the GPU.
     pub fn cuda(ordinal: usize) -> Result<Self> {
-        let device = TorchDevice { device: tch::Device::Cuda(ordinal) };
+        let device = TorchDevice { device: tch::Device::Cuda(ordinal), attention: attention::Choice::Fused };
         device.alloc(DType::F32, 1)?;
         Ok(device)
+    }
+
+    /// With attention by products of matrices and a softmax, which fused kernels can be compared with.
+    #[must_use]
+    pub fn with_plain_attention(mut self) -> Self {
+        self.attention = attention::Choice::Plain;
+        self
     }
 
     fn is_cpu(&self) -> bool {
@@ -315,7 +323,7 @@ impl Kernels for TorchDevice {
     }
 
     fn attention(&self, args: AttentionArgs<'_>, save: bool) -> Result<(StorageRef, Option<StorageRef>)> {
-        let Some((out, lse)) = attention::forward(&args, save)? else {
+        let Some((out, lse)) = attention::forward(&args, save, self.attention)? else {
             return compose::attention(self, &args, save);
         };
         let (q, v, dtype) = (args.q.shape(), args.v.shape(), args.q.dtype());
@@ -331,7 +339,7 @@ impl Kernels for TorchDevice {
         lse: View<'_>,
         grad: View<'_>,
     ) -> Result<(StorageRef, StorageRef, StorageRef)> {
-        let Some([dq, dk, dv]) = attention::backward(&args, out, lse, grad)? else {
+        let Some([dq, dk, dv]) = attention::backward(&args, out, lse, grad, self.attention)? else {
             return compose::attention_backward(self, &args, out, lse, grad);
         };
         let like = |t: Tensor, v: View<'_>| made(t, *v.shape(), v.dtype());

@@ -40,6 +40,25 @@ unsafe extern "C" {
         dw: *mut *mut C,
         db: *mut *mut C,
     ) -> c_int;
+    fn vlm_flash(
+        operands: *const *const C,
+        bounds: *const C,
+        longest: i64,
+        causal: bool,
+        before: i64,
+        scale: f64,
+        out: *mut *mut C,
+    ) -> c_int;
+    fn vlm_flash_backward(
+        operands: *const *const C,
+        lse: *const C,
+        bounds: *const C,
+        longest: i64,
+        causal: bool,
+        before: i64,
+        scale: f64,
+        out: *mut *mut C,
+    ) -> c_int;
     fn vlm_adamw(
         param: *const C,
         grad: *const C,
@@ -153,6 +172,59 @@ pub(crate) fn layer_norm_backward(
         let code = vlm_layer_norm_backward(grad.as_ptr(), x.as_ptr(), weight, eps, affine, &mut dx, &mut dw, &mut db);
         check("layer_norm_backward", code)?;
         Ok((made(dx), affine.then(|| (made(dw), made(db)))))
+    }
+}
+
+/// Who sees whom in FlashAttention.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FlashRules {
+    /// The longest packed sequence.
+    pub(crate) longest: i64,
+    /// Query `i` sees keys up to `i + s_kv - s_q`.
+    pub(crate) causal: bool,
+    /// At most so many keys before its own; -1 for all.
+    pub(crate) before: i64,
+    pub(crate) scale: f64,
+}
+
+fn nullable(t: Option<&Tensor>) -> *const C {
+    t.map_or(null_mut(), |t| t.as_ptr().cast_mut()).cast_const()
+}
+
+/// FlashAttention of operands `[b, s, h, d]`, or `[b * s, h, d]` where `bounds` packs sequences: output and logarithms of sums.
+pub(crate) fn flash(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    bounds: Option<&Tensor>,
+    r: FlashRules,
+) -> Result<(Tensor, Tensor)> {
+    let operands = [q.as_ptr(), k.as_ptr(), v.as_ptr()];
+    let mut out = [null_mut(); 2];
+    // SAFETY: three live tensors, and one or null; out has room for two, both written if the code is 0.
+    unsafe {
+        let (bounds, to) = (nullable(bounds), out.as_mut_ptr());
+        check("attention", vlm_flash(operands.as_ptr(), bounds, r.longest, r.causal, r.before, r.scale, to))?;
+        Ok((made(out[0]), made(out[1])))
+    }
+}
+
+/// The gradients of [`flash`] for queries, keys and values; operands are the gradient, these three, and the output.
+pub(crate) fn flash_backward(
+    operands: &[Tensor; 5],
+    lse: &Tensor,
+    bounds: Option<&Tensor>,
+    r: FlashRules,
+) -> Result<[Tensor; 3]> {
+    let operands = operands.each_ref().map(Tensor::as_ptr);
+    let mut out = [null_mut(); 3];
+    // SAFETY: six live tensors, and one or null; out has room for three, all written if the code is 0.
+    unsafe {
+        let (bounds, to) = (nullable(bounds), out.as_mut_ptr());
+        let code =
+            vlm_flash_backward(operands.as_ptr(), lse.as_ptr(), bounds, r.longest, r.causal, r.before, r.scale, to);
+        check("attention_backward", code)?;
+        Ok(out.map(|p| made(p)))
     }
 }
 
