@@ -5,6 +5,8 @@
 #include <ATen/ops/_efficient_attention_forward.h>
 #include <ATen/ops/_flash_attention_backward.h>
 #include <ATen/ops/_flash_attention_forward.h>
+#include <ATen/ops/_foreach_copy.h>
+#include <ATen/ops/_foreach_mul.h>
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/_fused_rms_norm.h>
 #include <ATen/ops/_fused_rms_norm_backward.h>
@@ -137,14 +139,41 @@ int vlm_flash_backward(vlm_tensor *operands, vlm_tensor lse, vlm_tensor bounds, 
   });
 }
 
-// One step of AdamW on one parameter, in place: `param`, `m` and `v` have one type, as has `grad`.
-int vlm_adamw(vlm_tensor param, vlm_tensor grad, vlm_tensor m, vlm_tensor v, double lr, double beta1, double beta2,
-              double eps, double weight_decay, double step) {
+// One step of AdamW on `n` parameters in place, in as few launches as libtorch can. `tensors` are n weights, n gradients,
+// n first and n second moments and n copies of the weights in their own type, where a null means that there is none;
+// `steps` counts each one's steps. Weights and moments have one type.
+int vlm_adamw(vlm_tensor *tensors, const double *steps, size_t n, double lr, double beta1, double beta2, double eps,
+              double weight_decay, double grad_scale) {
   return vlm_guard([&] {
-    // The fused kernel counts this step itself, from the steps that it is given.
-    auto steps = at::full({}, step, at::TensorOptions().dtype(at::kFloat).device(param->device()));
-    at::_fused_adamw_({*param}, {*grad}, {*m}, {*v}, {}, {steps}, lr, beta1, beta2, weight_decay, eps,
-                      /*amsgrad=*/false, /*maximize=*/false);
+    auto list = [&](size_t which) {
+      std::vector<at::Tensor> found;
+      for (size_t i = 0; i < n; ++i)
+        found.push_back(*tensors[which * n + i]);
+      return found;
+    };
+    auto weights = list(0), grads = list(1), m = list(2), v = list(3);
+    std::vector<at::Tensor> wide, narrow, counted, targets, sources;
+    for (size_t i = 0; i < n; ++i) {
+      const auto type = weights[i].scalar_type();
+      if (grads[i].scalar_type() != type) {
+        narrow.push_back(grads[i]);
+        wide.push_back(at::empty(grads[i].sizes(), grads[i].options().dtype(type)));
+        grads[i] = wide.back();
+      }
+      counted.push_back(at::full({}, steps[i], at::TensorOptions().dtype(at::kFloat).device(weights[i].device())));
+      if (tensors[4 * n + i]) {
+        targets.push_back(*tensors[4 * n + i]);
+        sources.push_back(weights[i]);
+      }
+    }
+    if (!wide.empty())
+      at::_foreach_copy_(wide, narrow);
+    if (grad_scale != 1.0)
+      grads = at::_foreach_mul(grads, grad_scale);
+    at::_fused_adamw_(weights, grads, m, v, {}, counted, lr, beta1, beta2, weight_decay, eps, /*amsgrad=*/false,
+                      /*maximize=*/false);
+    if (!targets.empty())
+      at::_foreach_copy_(targets, sources);
   });
 }
 

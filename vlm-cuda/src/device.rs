@@ -399,4 +399,8 @@ impl Kernels for TorchDevice {
     fn adamw_step(&self, args: AdamWArgs<'_>) -> Result<AdamWState> {
         optimizer::adamw_step(args)
     }
+
+    fn adamw_steps(&self, all: Vec<AdamWArgs<'_>>) -> Result<Vec<AdamWState>> {
+        optimizer::adamw_steps(all)
+    }
 }

@@ -60,16 +60,15 @@ unsafe extern "C" {
         out: *mut *mut C,
     ) -> c_int;
     fn vlm_adamw(
-        param: *const C,
-        grad: *const C,
-        m: *const C,
-        v: *const C,
+        tensors: *const *const C,
+        steps: *const f64,
+        n: usize,
         lr: f64,
         beta1: f64,
         beta2: f64,
         eps: f64,
         weight_decay: f64,
-        step: f64,
+        grad_scale: f64,
     ) -> c_int;
     fn vlm_pool_install() -> c_int;
     fn vlm_pool_stats(out: *mut u64);
@@ -228,34 +227,43 @@ pub(crate) fn flash_backward(
     }
 }
 
-/// The numbers of one step of AdamW.
-#[derive(Clone, Copy, Debug)]
+/// The numbers that parameters of one step of AdamW share.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct AdamW {
     pub(crate) lr: f64,
     pub(crate) beta1: f64,
     pub(crate) beta2: f64,
     pub(crate) eps: f64,
     pub(crate) weight_decay: f64,
+    pub(crate) grad_scale: f64,
+}
+
+/// One parameter of a step of AdamW: weight and moments of one type, all written.
+#[derive(Debug)]
+pub(crate) struct Stepped {
+    pub(crate) weight: Tensor,
+    pub(crate) grad: Tensor,
+    pub(crate) m: Tensor,
+    pub(crate) v: Tensor,
+    /// The parameter in its own type, to which the weight is copied.
+    pub(crate) small: Option<Tensor>,
     pub(crate) step: f64,
 }
 
-/// One step, in place; all four of one element type.
-pub(crate) fn adamw(param: &mut Tensor, grad: &Tensor, m: &mut Tensor, v: &mut Tensor, a: AdamW) -> Result<()> {
-    // SAFETY: all are live tensors, those written borrowed exclusively.
-    let code = unsafe {
-        vlm_adamw(
-            param.as_ptr(),
-            grad.as_ptr(),
-            m.as_ptr(),
-            v.as_ptr(),
-            a.lr,
-            a.beta1,
-            a.beta2,
-            a.eps,
-            a.weight_decay,
-            a.step,
-        )
-    };
+/// One step for all of them, in place.
+pub(crate) fn adamw(all: &mut [Stepped], a: AdamW) -> Result<()> {
+    let of = |f: fn(&Stepped) -> Option<&Tensor>| all.iter().map(move |s| nullable(f(s)));
+    let mut tensors: Vec<*const C> = of(|s| Some(&s.weight)).collect();
+    tensors.extend(of(|s| Some(&s.grad)));
+    tensors.extend(of(|s| Some(&s.m)));
+    tensors.extend(of(|s| Some(&s.v)));
+    tensors.extend(of(|s| s.small.as_ref()));
+    let steps: Vec<f64> = all.iter().map(|s| s.step).collect();
+    let (n, scale) = (steps.len(), a.grad_scale);
+    // SAFETY: five times `n` pointers, to live tensors or null where the function allows it, and `n` numbers; what is
+    // written is borrowed exclusively.
+    let code =
+        unsafe { vlm_adamw(tensors.as_ptr(), steps.as_ptr(), n, a.lr, a.beta1, a.beta2, a.eps, a.weight_decay, scale) };
     check("adamw_step", code)
 }
 

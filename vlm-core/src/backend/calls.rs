@@ -55,6 +55,7 @@ macro_rules! for_each_operation {
             kernel LinearCrossEntropyBackward linear_cross_entropy_backward(x: View<'_>, w: View<'_>, targets: View<'_>, ignore: i64, lse: View<'_>, grad: View<'_>, weight: bool) -> (StorageRef, Option<StorageRef>);
             kernel TopK topk(x: View<'_>, k: usize, dim: usize, largest: bool) -> (StorageRef, StorageRef);
             kernel AdamWStep adamw_step(args: AdamWArgs<'_>) -> AdamWState;
+            kernel AdamWSteps adamw_steps(all: Vec<AdamWArgs<'_>>) -> Vec<AdamWState>;
         }
     };
 }
@@ -290,6 +291,15 @@ impl<T: Outcome> Outcome for Option<T> {
     }
     fn map(self, f: &mut dyn FnMut(StorageRef) -> Result<StorageRef>) -> Result<Self> {
         self.map(|x| x.map(f)).transpose()
+    }
+}
+
+impl<T: Outcome> Outcome for Vec<T> {
+    fn visit(&self, f: &mut dyn FnMut(&StorageRef)) {
+        self.iter().for_each(|x| x.visit(f));
+    }
+    fn map(self, f: &mut dyn FnMut(StorageRef) -> Result<StorageRef>) -> Result<Self> {
+        self.into_iter().map(|x| x.map(f)).collect()
     }
 }
 

@@ -208,4 +208,9 @@ pub trait Kernels: Primitives {
     fn adamw_step(&self, args: AdamWArgs<'_>) -> Result<AdamWState> {
         compose::adamw_step(self, args)
     }
+
+    /// [`Kernels::adamw_step`] of many parameters, in as few launches as the device can. Each has its own numbers.
+    fn adamw_steps(&self, all: Vec<AdamWArgs<'_>>) -> Result<Vec<AdamWState>> {
+        all.into_iter().map(|args| self.adamw_step(args)).collect()
+    }
 }

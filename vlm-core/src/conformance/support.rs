@@ -14,7 +14,7 @@ pub fn matrix(devices: &[Device]) -> String {
         let found: Vec<DType> = DType::ALL.into_iter().filter(defined).collect();
         match op {
             // Checked by rules of their own.
-            OpKind::Random | OpKind::AdamWStep => DType::FLOATS.to_vec(),
+            OpKind::Random | OpKind::AdamWStep | OpKind::AdamWSteps => DType::FLOATS.to_vec(),
             _ if found.is_empty() => DType::ALL.to_vec(),
             _ => found,
         }

@@ -91,6 +91,32 @@ impl Parameter {
         Ok(found)
     }
 
+    /// As [`Parameter::update`] for many at once, all different: `step` gets the storages of all and returns them in the
+    /// same order.
+    ///
+    /// # Errors
+    /// As there; all values are lost then.
+    pub fn update_all<R>(
+        params: &[&Parameter],
+        step: impl FnOnce(Vec<StorageRef>) -> Result<(Vec<StorageRef>, R)>,
+    ) -> Result<R> {
+        let mut values: Vec<_> =
+            params.iter().map(|p| p.value.write().unwrap_or_else(PoisonError::into_inner)).collect();
+        let mut storages = Vec::with_capacity(params.len());
+        let mut kept = Vec::with_capacity(params.len());
+        for (value, param) in values.iter_mut().zip(params) {
+            let old = value.take().ok_or_else(|| param.lost())?;
+            kept.push((old.tracks_grad(), old.device().clone()));
+            storages.push(old.into_storage()?);
+        }
+        let (storages, found) = step(storages)?;
+        for (((value, param), storage), (trained, device)) in values.iter_mut().zip(params).zip(storages).zip(kept) {
+            let new = Tensor::from_storage(storage, param.shape, &device);
+            **value = Some(if trained { new.requires_grad()? } else { new });
+        }
+        Ok(found)
+    }
+
     fn lost(&self) -> Error {
         Error::new(ErrorKind::Backend, "parameter", "the value was lost when an update failed")
             .at(&self.name)

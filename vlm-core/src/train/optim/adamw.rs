@@ -2,7 +2,7 @@
 
 use super::{Optimizer, bad_state};
 use crate::backend::{AdamWArgs, StorageRef};
-use crate::nn::Param;
+use crate::nn::{Param, Parameter};
 use crate::{DType, Error, ErrorKind, Result, Shape, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -96,36 +96,48 @@ impl AdamW {
 
 impl Optimizer for AdamW {
     fn step(&mut self, params: &[Param], grads: &[Option<Tensor>], lr: f64, grad_scale: f64) -> Result<()> {
-        let options = self.options.clone();
-        for (param, grad) in params.iter().zip(grads) {
-            let Some(grad) = grad else { continue };
+        let chosen: Vec<(&Param, &Tensor)> =
+            params.iter().zip(grads).filter_map(|(p, g)| Some((p, g.as_ref()?))).collect();
+        let mut held = Vec::with_capacity(chosen.len());
+        for (param, _) in &chosen {
             let slot = self.slot(param)?;
-            let Held { master, exp_avg, exp_avg_sq } = slot
-                .held
-                .take()
-                .ok_or_else(|| bad_state(format!("the state of {} was lost when a step failed", param.name())))?;
+            let state = slot.held.take();
+            let lost = || bad_state(format!("the state of {} was lost when a step failed", param.name()));
             slot.steps += 1;
-            let step = slot.steps;
-            let decays = !options.decay_matrices_only || param.shape().rank() >= 2;
-            let held = param.update(|storage| {
-                let done = grad.device().kernels().adamw_step(AdamWArgs {
+            held.push((state.ok_or_else(lost)?, slot.steps));
+        }
+        let o = &self.options;
+        let all: Vec<&Parameter> = chosen.iter().map(|(p, _)| &***p).collect();
+        let Some((_, first)) = chosen.first() else {
+            self.steps += 1;
+            return Ok(());
+        };
+        let done = Parameter::update_all(&all, |storages| {
+            let args = storages.into_iter().zip(held).zip(&chosen).map(|((storage, (state, step)), (param, grad))| {
+                let decays = !o.decay_matrices_only || param.shape().rank() >= 2;
+                AdamWArgs {
                     param: storage,
-                    master,
-                    exp_avg,
-                    exp_avg_sq,
+                    master: state.master,
+                    exp_avg: state.exp_avg,
+                    exp_avg_sq: state.exp_avg_sq,
                     grad: grad.view(),
                     lr,
-                    beta1: options.betas.0,
-                    beta2: options.betas.1,
-                    eps: options.eps,
-                    weight_decay: if decays { options.weight_decay } else { 0.0 },
+                    beta1: o.betas.0,
+                    beta2: o.betas.1,
+                    eps: o.eps,
+                    weight_decay: if decays { o.weight_decay } else { 0.0 },
                     step,
                     grad_scale,
-                })?;
-                let held = Held { master: done.master, exp_avg: done.exp_avg, exp_avg_sq: done.exp_avg_sq };
-                Ok((done.param, held))
-            })?;
-            slot.held = Some(held);
+                }
+            });
+            let done = first.device().kernels().adamw_steps(args.collect())?;
+            Ok(done
+                .into_iter()
+                .map(|d| (d.param, Held { master: d.master, exp_avg: d.exp_avg, exp_avg_sq: d.exp_avg_sq }))
+                .unzip())
+        })?;
+        for ((param, _), state) in chosen.iter().zip::<Vec<Held>>(done) {
+            self.slot(param)?.held = Some(state);
         }
         self.steps += 1;
         Ok(())
