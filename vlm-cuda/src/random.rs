@@ -1,4 +1,7 @@
-//! Random numbers that depend on their key and place alone: drawn on the host as `vlm_core::random` says.
+//! Random numbers that depend on their key and place alone, as `vlm_core::random` says: drawn by the processors, or by the
+//! GPU itself, so that a mask does not travel.
+
+mod philox;
 
 use crate::elementwise::cast_tensor;
 use crate::error::Of;
@@ -7,7 +10,7 @@ use crate::storage::{TorchStorage, operand, sizes};
 use std::thread::available_parallelism;
 use tch::{Device, Tensor};
 use vlm_core::backend::{Distribution, RandomKey, View};
-use vlm_core::{DType, Dims, Element, Result, random as philox};
+use vlm_core::{DType, Dims, Element, Result};
 
 /// Draws of fewer numbers are not worth a thread.
 const PER_THREAD: usize = 1 << 16;
@@ -19,7 +22,7 @@ fn numbers(len: usize, from: Distribution, key: RandomKey) -> Vec<f64> {
     let each = len.div_ceil(threads).next_multiple_of(4).max(4);
     std::thread::scope(|scope| {
         for (i, part) in values.chunks_mut(each).enumerate() {
-            scope.spawn(move || philox::fill(from, key, i * each, part));
+            scope.spawn(move || vlm_core::random::fill(from, key, i * each, part));
         }
     });
     values
@@ -34,8 +37,14 @@ pub(crate) fn random(
 ) -> Result<TorchStorage> {
     // Refuses an impossible length before the host's memory is asked for it.
     drop(memory::alloc(device, dtype, len)?);
+    let shape = Dims::from_slice(&[len]);
+    if device != Device::Cpu && len > 0 {
+        let values = philox::numbers(device, len, from, key).of("random")?;
+        let held = if values.kind() == tch::Kind::Bool { DType::Bool } else { DType::F64 };
+        return TorchStorage::new(cast_tensor(&values, held, dtype)?, shape, dtype);
+    }
     let values = memory::upload(device, DType::F64, f64::as_bytes(&numbers(len, from, key)))?;
-    TorchStorage::new(cast_tensor(values.tensor(), DType::F64, dtype)?, Dims::from_slice(&[len]), dtype)
+    TorchStorage::new(cast_tensor(values.tensor(), DType::F64, dtype)?, shape, dtype)
 }
 
 /// What is kept is divided by its share; what is dropped is 0, an infinity too.
