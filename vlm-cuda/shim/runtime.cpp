@@ -2,6 +2,7 @@
 #include "shim.h"
 
 #include <ATen/Context.h>
+#include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
@@ -19,6 +20,11 @@ extern "C" {
 
 // The message of this thread's last failure, until the next one.
 const char *vlm_last_error() { return last_error.c_str(); }
+
+// How many GPUs there are. libtorch's CUDA part warns and says 0 where it finds none.
+int vlm_cuda_devices(int *out) {
+  return vlm_guard([&] { *out = at::detail::getCUDAHooks().deviceCount(); });
+}
 
 // What the caching allocator of a CUDA device holds: in use, reserved, most in use, requests, requests to the driver.
 int vlm_memory_stats(int device, uint64_t out[5]) {

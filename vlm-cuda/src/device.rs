@@ -110,7 +110,7 @@ impl Memory for TorchDevice {
             properties.memory_bytes = shim::memory_info(n).ok().map(|(_, whole)| whole);
         }
         properties.details =
-            vec![("libtorch".to_owned(), "2.11.0".to_owned()), ("threads".to_owned(), threads.to_string())];
+            vec![("libtorch".to_owned(), shim::version()), ("threads".to_owned(), threads.to_string())];
         properties
     }
 

@@ -11,6 +11,8 @@ type C = torch_sys::C_tensor;
 
 unsafe extern "C" {
     fn vlm_last_error() -> *const c_char;
+    fn vlm_cuda_devices(out: *mut c_int) -> c_int;
+    fn aoti_torch_abi_version() -> u64;
     fn vlm_affine(x: *const C, mul: f64, add: f64, out: *mut *mut C) -> c_int;
     fn vlm_view(
         x: *const C,
@@ -292,6 +294,21 @@ pub(crate) fn pool_stats() -> MemoryStats {
 pub(crate) fn trim_pool() {
     // SAFETY: no operands.
     unsafe { vlm_pool_trim() }
+}
+
+/// How many GPUs libtorch sees; its reason where it sees none.
+pub(crate) fn cuda_devices() -> Result<usize> {
+    let mut n = 0;
+    // SAFETY: n is a number that the function writes.
+    check("count devices", unsafe { vlm_cuda_devices(&raw mut n) })?;
+    Ok(usize::try_from(n).unwrap_or(0))
+}
+
+/// The version of the libtorch that runs.
+pub(crate) fn version() -> String {
+    // SAFETY: no operands. The number's bytes are major, minor and patch version and a tag, the first one highest.
+    let [major, minor, patch, ..] = unsafe { aoti_torch_abi_version() }.to_be_bytes();
+    format!("{major}.{minor}.{patch}")
 }
 
 /// What the caching allocator of a CUDA device holds.
