@@ -13,6 +13,8 @@ use steps::{ALL, Step};
 
 const HELP: &str = "\
 cargo xtask setup               makes .venv with the Python reference tools (done by test where needed)
+cargo xtask setup libtorch [--cuda | --from-python [PYTHON]]
+                                makes .libtorch, which vlm-cuda links: libtorch's CPU, all of it, or that of a Python
 cargo xtask test [STEP...]      runs all steps, or those named, in their order
 cargo xtask ci                  the same as test, for a machine that has nothing yet
 cargo xtask regenerate          writes the generated documents anew
@@ -41,7 +43,14 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
     let named =
         |names: &[&str]| steps::run(&ALL.iter().filter(|s| names.contains(&s.name)).copied().collect::<Vec<_>>());
     match command {
-        "setup" => Ok(named(&["setup"])),
+        "setup" => match rest.split_first() {
+            None => Ok(named(&["setup"])),
+            Some((what, rest)) if what == "libtorch" => {
+                steps::libtorch::setup(&steps::libtorch::Source::parse(rest)?)?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Some((what, _)) => bail!("setup takes nothing or libtorch, not {what:?}"),
+        },
         "regenerate" => {
             steps::generated::regenerate()?;
             Ok(ExitCode::SUCCESS)

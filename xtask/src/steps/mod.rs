@@ -7,6 +7,7 @@ pub(crate) mod generated;
 mod hub;
 mod job;
 mod kill;
+pub(crate) mod libtorch;
 mod package;
 pub(crate) mod parity;
 mod python;
@@ -30,6 +31,7 @@ const fn step(name: &'static str, what: &'static str, run: fn() -> Result<()>) -
 /// In the order they run.
 pub(crate) const ALL: &[Step] = &[
     step("setup", "makes .venv with the Python reference tools", python::setup),
+    step("libtorch", "makes .libtorch, which vlm-cuda links, from the torch of the reference tools", libtorch::step),
     step("fmt", "the code is formatted", code::fmt),
     step("clippy", "no lint speaks up in any target", code::clippy),
     step("tests", "all tests of all members, conformance suite and doctests included", code::tests),
