@@ -43,7 +43,8 @@ fn find() -> Result<Libtorch, String> {
         let torch = of_python()?;
         return Ok(Libtorch { include: torch.join("include"), lib: torch.join("lib") });
     }
-    let root = variable("LIBTORCH").or_else(|| Path::new("/usr/lib/libtorch.so").exists().then(|| PathBuf::from("/usr")));
+    let root =
+        variable("LIBTORCH").or_else(|| Path::new("/usr/lib/libtorch.so").exists().then(|| PathBuf::from("/usr")));
     let part = |name: &str, inside: &str| variable(name).or_else(|| root.clone()).map(|r| r.join(inside));
     match (part("LIBTORCH_INCLUDE", "include"), part("LIBTORCH_LIB", "lib")) {
         (Some(include), Some(lib)) => Ok(Libtorch { include, lib }),
@@ -53,7 +54,8 @@ fn find() -> Result<Libtorch, String> {
 
 /// The folder of Python's torch, which is not imported.
 fn of_python() -> Result<PathBuf, String> {
-    const ASK: &str = "import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] if s else '')";
+    const ASK: &str =
+        "import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] if s else '')";
     let out = Command::new("python3").args(["-c", ASK]).output().map_err(|e| format!("python3 does not start: {e}"))?;
     let text = String::from_utf8_lossy(&out.stdout).trim().to_owned();
     if text.is_empty() { Err("python3 has no torch".to_owned()) } else { Ok(PathBuf::from(text)) }

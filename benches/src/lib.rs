@@ -19,6 +19,9 @@ pub fn open(device: &str, threads: usize) -> Result<Device> {
     vlm_cpu::register()?;
     vlm_cpu::set_num_threads(threads);
     #[cfg(feature = "cuda")]
-    vlm_cuda::register()?;
+    {
+        vlm_cuda::register()?;
+        vlm_cuda::set_num_threads(threads);
+    }
     Ok(Device::open(device)?)
 }

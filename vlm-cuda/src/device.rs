@@ -17,6 +17,11 @@ pub struct TorchDevice {
     attention: attention::Choice,
 }
 
+/// How many threads libtorch's CPU computes with.
+pub fn set_num_threads(threads: usize) {
+    tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
+}
+
 impl TorchDevice {
     /// libtorch's CPU. From now on its tensors come from a pool that keeps large blocks, also those that the program makes
     /// with tch itself.

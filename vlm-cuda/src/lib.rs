@@ -20,6 +20,6 @@ mod shim;
 mod storage;
 
 pub use backends::{CudaBackend, TorchCpuBackend, register};
-pub use device::TorchDevice;
+pub use device::{TorchDevice, set_num_threads};
 pub use shim::{AttentionKernels, set_attention_kernels, set_tf32};
 pub use storage::TorchStorage;

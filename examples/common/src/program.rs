@@ -25,6 +25,8 @@ pub fn open_device(spec: &str) -> Result<Device> {
 pub fn register() -> Result<()> {
     #[cfg(feature = "cpu")]
     vlm_cpu::register()?;
+    #[cfg(feature = "cuda")]
+    vlm_cuda::register()?;
     Ok(())
 }
 
@@ -42,14 +44,14 @@ pub fn end(result: Result<()>) -> ExitCode {
     }
 }
 
-/// Sets the number of threads of the CPU backend.
+/// Sets the number of threads of the backends that compute on the processors.
 pub fn set_threads(threads: Option<usize>) {
-    #[cfg(feature = "cpu")]
-    if let Some(n) = threads {
-        vlm_cpu::set_num_threads(n);
+    if let Some(_n) = threads {
+        #[cfg(feature = "cpu")]
+        vlm_cpu::set_num_threads(_n);
+        #[cfg(feature = "cuda")]
+        vlm_cuda::set_num_threads(_n);
     }
-    #[cfg(not(feature = "cpu"))]
-    let _ = threads;
 }
 
 /// Log lines go to standard error, as much as `RUST_LOG` asks for (warnings otherwise).

@@ -27,6 +27,11 @@ fn main() -> ExitCode {
         eprintln!("error: {e}");
         return ExitCode::from(2);
     }
+    // A libtorch that does not fit keeps the other devices from nothing.
+    #[cfg(feature = "cuda")]
+    if let Err(e) = vlm_cuda::register() {
+        eprintln!("error: {e}");
+    }
     let report = report::examine();
     let works = report["ok"] == true;
     let text = if args.json { format!("{report:#}\n") } else { report::text(&report) };

@@ -7,8 +7,10 @@ use vlm_core::conformance::{cases, support_matrix, tolerance_table};
 
 fn main() -> Result<()> {
     vlm_cpu::register()?;
+    vlm_cuda::register()?;
     backend_demo::register()?;
-    let devices = ["cpu", "demo", "ref"].map(Device::open).into_iter().collect::<vlm_core::Result<Vec<_>>>()?;
+    let devices =
+        ["cpu", "torch-cpu", "demo", "ref"].map(Device::open).into_iter().collect::<vlm_core::Result<Vec<_>>>()?;
     println!("# Which device has which operation\n");
     println!(
         "Made by `cargo xtask regenerate` from what the devices answer to `supports`, which the conformance suite checks"
@@ -20,6 +22,7 @@ fn main() -> Result<()> {
     println!(
         "`demo` is `examples/backend-demo`, a backend outside of the workspace's crates that has primitives alone.\n"
     );
+    println!("`torch-cpu` is libtorch's CPU; `cuda:N` runs the same code, and has what it has.\n");
     print!("{}", support_matrix(&devices));
     println!("\n## How far off a result may be\n");
     println!("Operations that compute nothing, or whole numbers, have to be equal bit for bit. The others:\n");
