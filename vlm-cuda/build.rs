@@ -21,7 +21,7 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rustc-check-cfg=cfg(vlm_graphs)");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
-    if std::env::var_os("DOCS_RS").is_some() || std::env::var_os("CARGO_FEATURE_DOC_ONLY").is_some() {
+    if std::env::var_os("DOCS_RS").is_some() {
         return;
     }
     let found = find().and_then(|libtorch| check(&libtorch).map(|()| libtorch));

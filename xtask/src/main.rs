@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr)] // Its output is what it is for.
 
+mod programs;
 mod run;
 mod steps;
 mod workspace;

@@ -41,7 +41,7 @@ pub(super) fn build(package: &str) -> Result<PathBuf> {
 }
 
 /// Base and tuned accuracy out of `accuracy: base X.XX tuned Y.YY`.
-fn parse(line: &str) -> Result<(f64, f64)> {
+pub(super) fn parse(line: &str) -> Result<(f64, f64)> {
     let words: Vec<&str> = line.split_whitespace().collect();
     if let ["accuracy:", "base", base, "tuned", tuned] = words[..]
         && let (Ok(base), Ok(tuned)) = (base.parse(), tuned.parse())

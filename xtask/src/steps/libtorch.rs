@@ -5,7 +5,7 @@
 
 use super::python::interpreter;
 use crate::run::{capture, check};
-use crate::workspace::{path, root};
+use crate::workspace::path;
 use anyhow::{Context, Result, bail, ensure};
 use std::ffi::OsString;
 use std::os::unix::fs::symlink;
@@ -245,9 +245,4 @@ fn sound(folder: &Path) -> Result<()> {
         ensure!(folder.join(part).exists(), "libtorch is not whole: there is no {part} in {}", folder.display());
     }
     Ok(())
-}
-
-/// The folder of libtorch's libraries, for programs that are started without cargo.
-pub(super) fn libraries() -> PathBuf {
-    root().join(FOLDER).join("site/torch/lib")
 }

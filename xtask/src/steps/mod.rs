@@ -3,6 +3,7 @@
 mod bad_input;
 pub(crate) mod bench;
 mod code;
+mod cuda;
 pub(crate) mod generated;
 mod hub;
 mod job;
@@ -44,6 +45,8 @@ pub(crate) const ALL: &[Step] = &[
         "every family computes what transformers and PEFT computed, and PEFT loads our adapters",
         parity::run,
     ),
+    step("cuda-start", "without libtorch's CUDA part, without a driver: each is named, the CPUs work", cuda::start),
+    step("cuda-job", "the main job on libtorch's CPU is as accurate as on ours", cuda::job),
     step("hub", "huggingface_hub and vlm read each other's caches of models", hub::run),
     step("job", "the main job ends in time with at least 0.90 after tuning", job::run),
     step("peft", "transformers and PEFT load what the main job wrote and answer the same", python::peft),

@@ -1,7 +1,8 @@
 //! Every family against what transformers and PEFT computed with the same small models.
 
 use super::python::{interpreter, script};
-use crate::run::{Said, capture, cargo, check};
+use crate::programs;
+use crate::run::{Said, capture, check};
 use crate::workspace::{path, root};
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeMap;
@@ -12,6 +13,8 @@ use std::process::Command;
 /// with adapters that we wrote.
 const COLUMNS: [&str; 9] =
     ["decoded", "resize_pil", "preprocess", "case", "train", "grad", "after3", "lora", "adapters"];
+/// On which devices it is judged; adapters are those that the first one wrote.
+const DEVICES: [&str; 2] = ["cpu", "torch-cpu"];
 /// Tensors that are not judged. 16-bit grey: Pillow clips it, we scale it. The bias of keys has no gradient but rounding, which
 /// AdamW makes as large as any other where nothing else is trained; transformers differs from itself there.
 const SKIPPED: &str = "*/gray16*,lora/bias_all/after3/*k_proj.bias";
@@ -51,7 +54,7 @@ pub(crate) fn more(python: &Path, names: &[String], seed: &str) -> Result<()> {
 fn reference() -> Result<Option<PathBuf>> {
     let data = root().join("../shared/parity");
     if data.is_dir() {
-        check(&mut cargo(&["build", "--package", "parity"]))?;
+        programs::build()?;
         return Ok(Some(data));
     }
     println!("SKIPPED: there is no reference data in ../shared/parity beside the workspace");
@@ -61,23 +64,29 @@ fn reference() -> Result<Option<PathBuf>> {
 fn judge_all(data: &Path, folders: &[PathBuf], out: &Path) -> Result<()> {
     let name = |folder: &Path| folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut said = Vec::new();
-    for folder in folders {
-        for dtype in ["f32", "bf16"] {
-            if dtype == "f32" || name(folder) != "image_ops" {
-                said.push((name(folder), dtype, judge(data, folder, &out.join(dtype).join(name(folder)), dtype)?));
+    for device in DEVICES {
+        for folder in folders {
+            let name = name(folder);
+            for dtype in ["f32", "bf16"] {
+                // Pictures are computed on the host, whatever the device.
+                if name != "image_ops" || (device, dtype) == (DEVICES[0], "f32") {
+                    let to = out.join(device).join(dtype).join(&name);
+                    said.push((name.clone(), device, dtype, judge(data, folder, &to, device, dtype)?));
+                }
             }
         }
     }
-    let adapters = adapters(folders, &out.join("f32"))?;
+    let adapters = adapters(folders, &out.join(DEVICES[0]).join("f32"))?;
     let mut failed = Vec::new();
-    println!("worst error as a share of its tolerance, device cpu; n: tensors and texts compared");
-    println!("{:<20} {:<5} {:>5} {}", "family", "dtype", "n", COLUMNS.map(|c| format!("{c:>10}")).join(" "));
-    for (name, dtype, said) in &said {
-        let of_peft = adapters.get(name).filter(|_| *dtype == "f32");
-        println!("{name:<20} {dtype:<5} {}", line(said, of_peft));
+    println!("worst error as a share of its tolerance; n: tensors and texts compared");
+    let columns = COLUMNS.map(|c| format!("{c:>10}")).join(" ");
+    println!("{:<20} {:<9} {:<5} {:>5} {columns}", "family", "device", "dtype", "n");
+    for (name, device, dtype, said) in &said {
+        let of_peft = adapters.get(name).filter(|_| *dtype == "f32" && *device == DEVICES[0]);
+        println!("{name:<20} {device:<9} {dtype:<5} {}", line(said, of_peft));
         if said.code != Some(0) {
             println!("{}", said.all());
-            failed.push(format!("{name} ({dtype})"));
+            failed.push(format!("{name} ({device}, {dtype})"));
         }
         if let Some(Err(why)) = of_peft {
             println!("PEFT does not answer as we do with adapters that we wrote: {why}");
@@ -91,19 +100,19 @@ fn judge_all(data: &Path, folders: &[PathBuf], out: &Path) -> Result<()> {
 }
 
 /// Computes a folder's outputs and lets the folder's own program judge them.
-fn judge(data: &Path, folder: &Path, out: &Path, dtype: &str) -> Result<Said> {
+fn judge(data: &Path, folder: &Path, out: &Path, device: &str, dtype: &str) -> Result<Said> {
     let arg = |p: &Path| p.display().to_string();
     let (dir, to) = (arg(folder), arg(out));
     // What a former run left must not be judged.
     if out.exists() {
         std::fs::remove_dir_all(out).with_context(|| format!("removing {}", out.display()))?;
     }
-    let mut run =
-        vec!["run", "--quiet", "--package", "parity", "--", &dir, "--device", "cpu", "--dtype", dtype, "--out", &to];
-    if dtype == "f32" {
-        run.push("--save-adapters");
+    let mut run = programs::program("parity")?;
+    run.args([&dir, "--device", device, "--dtype", dtype, "--out", &to]);
+    if dtype == "f32" && device == DEVICES[0] {
+        run.arg("--save-adapters");
     }
-    let ours = capture(&mut cargo(&run))?;
+    let ours = capture(&mut run)?;
     if ours.code != Some(0) {
         return Ok(ours);
     }
