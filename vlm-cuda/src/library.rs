@@ -9,6 +9,7 @@ mod search;
 pub use driver::Driver;
 
 use crate::shim;
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use vlm_core::{Error, ErrorKind};
@@ -149,6 +150,6 @@ fn load(path: &Path) -> Result<(), String> {
         let text = std::error::Error::source(&e).map_or_else(|| e.to_string(), ToString::to_string);
         text.lines().next().unwrap_or_default().to_owned()
     })?;
-    std::mem::forget(library);
+    let _stays = ManuallyDrop::new(library);
     Ok(())
 }

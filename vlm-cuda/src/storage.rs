@@ -102,7 +102,7 @@ pub(crate) fn kind(dtype: DType) -> Kind {
         DType::I64 => Kind::Int64,
         DType::I32 | DType::U32 => Kind::Int,
         DType::U8 => Kind::Uint8,
-        _ => Kind::Bool,
+        DType::Bool => Kind::Bool,
     }
 }
 

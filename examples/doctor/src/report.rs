@@ -10,7 +10,10 @@ use vlm_core::{DType, Device, Tensor};
 
 /// Backends that are not part of this program, and how to get them.
 const OTHERS: [(&str, &str); 2] = [
-    ("cuda", "an NVIDIA GPU: add the crate vlm-cuda and call vlm_cuda::register(), or use the image vlm-cuda"),
+    (
+        "cuda",
+        "an NVIDIA GPU: build this program with --features cuda, add the crate vlm-cuda and call vlm_cuda::register(), or use the image vlm-cuda",
+    ),
     (
         "ascend",
         "a Huawei Ascend NPU: add the crate vlm-ascend and call vlm_ascend::register(), or use the image vlm-ascend",

@@ -74,8 +74,11 @@ struct State {
 /// Where the backends that core does not have come from.
 const KNOWN: [(&str, &str); 4] = [
     ("cpu", "add the crate vlm-cpu and call vlm_cpu::register()"),
-    ("cuda", "add the crate vlm-cuda and call vlm_cuda::register(), or use the image vlm-cuda"),
-    ("torch-cpu", "add the crate vlm-cuda and call vlm_cuda::register()"),
+    (
+        "cuda",
+        "build the program with the feature cuda, add the crate vlm-cuda and call vlm_cuda::register(), or use the image vlm-cuda",
+    ),
+    ("torch-cpu", "build the program with the feature cuda, or add the crate vlm-cuda and call vlm_cuda::register()"),
     ("ascend", "add the crate vlm-ascend and call vlm_ascend::register(), or use the image vlm-ascend"),
 ];
 

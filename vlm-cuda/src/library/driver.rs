@@ -1,6 +1,7 @@
 //! NVIDIA's driver, asked itself.
 
 use std::ffi::c_int;
+use std::mem::ManuallyDrop;
 use std::sync::OnceLock;
 
 /// The first driver that CUDA 13 works with.
@@ -67,6 +68,7 @@ fn ask() -> Driver {
     type Version = unsafe extern "C" fn(*mut c_int) -> c_int;
     // SAFETY: the driver's library has no initialisers that could do harm; it stays loaded.
     let Ok(library) = (unsafe { libloading::Library::new("libcuda.so.1") }) else { return Driver::Missing };
+    let library = ManuallyDrop::new(library);
     let mut version = 0;
     // SAFETY: both functions have these signatures in every version of the driver's interface.
     let code = unsafe {
@@ -77,7 +79,6 @@ fn ask() -> Driver {
         ask(&raw mut version);
         init(0)
     };
-    std::mem::forget(library);
     // A driver that is too old may fail for that very reason: its version says more.
     if code == 0 || (version > 0 && version < NEEDED_CUDA) { Driver::Knows(version) } else { Driver::Fails(code) }
 }
