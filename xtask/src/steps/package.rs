@@ -15,16 +15,20 @@ pub(super) fn run() -> Result<()> {
         "the first examples of README.md and vlm-core/README.md differ; make them the same"
     );
     check(&mut cargo(&["package", "-p", "vlm-core", "-p", "vlm-cpu", "--allow-dirty"]))?;
+    // Building it once more would compile tch anew; the program below does that with what is there.
+    check(&mut cargo(&["package", "-p", "vlm-core", "-p", "vlm-cuda", "--no-verify", "--allow-dirty"]))?;
     let scratch = tempfile::tempdir().context("making a folder outside of the workspace")?;
-    for name in ["vlm-core", "vlm-cpu"] {
+    for name in ["vlm-core", "vlm-cpu", "vlm-cuda"] {
         unpack(name, scratch.path())?;
     }
     write_project(scratch.path(), &example)?;
     // The workspace's target folder, so that crates already built with these settings are not built again.
     let own = std::env::current_exe().context("finding the target folder")?;
     let target = own.parent().and_then(Path::parent).context("finding the target folder")?;
-    for program in ["scratch", "on-cpu"] {
+    for program in ["scratch", "on-cpu", "on-torch"] {
         let mut command = cargo(&["run", "--quiet", "--bin", program]);
+        // A dependent of vlm-cuda says where libtorch is, and nothing else.
+        command.env("LIBTORCH", path(".libtorch/link")).env_remove("LD_LIBRARY_PATH");
         let said = capture(command.current_dir(scratch.path()).env("CARGO_TARGET_DIR", target))?;
         if said.code != Some(0) || said.stdout.trim().is_empty() {
             bail!("the example {program} failed outside of the workspace, exit code {:?}:\n{}", said.code, said.all());
@@ -37,7 +41,12 @@ pub(super) fn run() -> Result<()> {
 /// The first Rust code block of a file.
 fn first_example(file: &str) -> Result<String> {
     let text = std::fs::read_to_string(path(file)).with_context(|| format!("reading {file}"))?;
-    let code = text.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next());
+    let code = text
+        .split("```rust")
+        .nth(1)
+        .and_then(|rest| rest.split_once('\n'))
+        .map(|(_, rest)| rest)
+        .and_then(|rest| rest.split("```").next());
     let code = code.with_context(|| format!("{file} has no Rust example"))?;
     ensure!(code.contains("fn main()"), "the first example of {file} is no whole program");
     Ok(code.to_owned())
@@ -56,8 +65,9 @@ fn write_project(dir: &Path, example: &str) -> Result<()> {
     let profiles = manifest.find("[profile.dev]").map_or("", |at| &manifest[at..]);
     let text = format!(
         "[package]\nname = \"scratch\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n\
-         [dependencies]\nvlm-core = \"{VERSION}\"\nvlm-cpu = \"{VERSION}\"\n\n\
-         [patch.crates-io]\nvlm-core = {{ path = \"vlm-core-{VERSION}\" }}\nvlm-cpu = {{ path = \"vlm-cpu-{VERSION}\" }}\n\n\
+         [dependencies]\nvlm-core = \"{VERSION}\"\nvlm-cpu = \"{VERSION}\"\nvlm-cuda = \"{VERSION}\"\n\n\
+         [patch.crates-io]\nvlm-core = {{ path = \"vlm-core-{VERSION}\" }}\nvlm-cpu = {{ path = \"vlm-cpu-{VERSION}\" }}\n\
+         vlm-cuda = {{ path = \"vlm-cuda-{VERSION}\" }}\n\n\
          [workspace]\n\n{profiles}"
     );
     let write =
@@ -66,5 +76,7 @@ fn write_project(dir: &Path, example: &str) -> Result<()> {
     std::fs::copy(path("Cargo.lock"), dir.join("Cargo.lock")).context("copying Cargo.lock")?;
     std::fs::create_dir_all(dir.join("src/bin"))?;
     write("src/main.rs", example)?;
-    write("src/bin/on-cpu.rs", &first_example("vlm-cpu/README.md")?)
+    write("src/bin/on-cpu.rs", &first_example("vlm-cpu/README.md")?)?;
+    // The example is for a GPU.
+    write("src/bin/on-torch.rs", &first_example("vlm-cuda/README.md")?.replace("\"cuda:0\"", "\"torch-cpu\""))
 }
