@@ -24,7 +24,9 @@ use output::Output;
 use saved::Saved;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use vlm_core::DType;
+use std::sync::Arc;
+use vlm_core::backend::layers::Recorder;
+use vlm_core::{DType, Device};
 
 #[derive(Debug, Parser)]
 #[command(about = "Computes what a folder of reference data names, for comparison with transformers and PEFT")]
@@ -40,6 +42,9 @@ struct Args {
     /// Where actual.safetensors and actual.json go.
     #[arg(long)]
     out: PathBuf,
+    /// Records decoding steps and does them again, in software where the device has no graphs of its own.
+    #[arg(long)]
+    graphs: bool,
     /// Number of threads; all cores if not given.
     #[arg(long)]
     threads: Option<usize>,
@@ -62,7 +67,11 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<()> {
     vlm_examples::program::set_threads(args.threads);
-    let device = vlm_examples::program::open_device(&args.device)?;
+    let mut device = vlm_examples::program::open_device(&args.device)?;
+    if args.graphs && device.kernels().graphs().is_none() {
+        let recorder = Recorder::new(device.kernels_arc().clone());
+        device = Device::from_kernels(format!("{device}, recorded"), Arc::new(recorder));
+    }
     let folder = Folder::open(&args.dir, args.dtype, &device)?;
     let mut out = Output::new(folder.wanted());
     let mut saved = Saved::new(&args.out, args.save_adapters);

@@ -1,6 +1,7 @@
 //! The third tier: fused operations, all with default bodies.
 
 use super::compose;
+use super::graphs::Graphs;
 use super::{
     AdamWArgs, AdamWState, AttentionArgs, Distribution, Primitives, QuantizedLinearArgs, RandomKey, RopeArgs,
     StorageRef, UnaryOp, View,
@@ -212,5 +213,10 @@ pub trait Kernels: Primitives {
     /// [`Kernels::adamw_step`] of many parameters, in as few launches as the device can. Each has its own numbers.
     fn adamw_steps(&self, all: Vec<AdamWArgs<'_>>) -> Result<Vec<AdamWState>> {
         all.into_iter().map(|args| self.adamw_step(args)).collect()
+    }
+
+    /// Recording of work, if the device has it. Layers hide it: a replay would go past them.
+    fn graphs(&self) -> Option<&dyn Graphs> {
+        None
     }
 }

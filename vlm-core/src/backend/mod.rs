@@ -37,6 +37,7 @@
 mod calls;
 pub mod compose;
 mod device;
+pub mod graphs;
 mod indices;
 mod kernels;
 pub mod layers;

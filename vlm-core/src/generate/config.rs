@@ -57,11 +57,19 @@ pub struct GenerationConfig {
     pub pad_token_id: Option<i64>,
     /// Texts that end an answer and are not part of it.
     pub stop_strings: Vec<String>,
+    /// Whether steps after the prompt are recorded once and done again, on devices that can ([`backend::graphs`](crate::backend::graphs)).
+    /// Not a setting of transformers, hence not in files.
+    #[serde(skip, default = "yes")]
+    pub use_graphs: bool,
     /// The seed for drawing. Row `i` uses its own stream, so an answer does not depend on the other rows.
     pub seed: u64,
 }
 
 const DEFAULT_LENGTH: usize = 256;
+
+fn yes() -> bool {
+    true
+}
 
 impl Default for GenerationConfig {
     fn default() -> Self {
@@ -79,6 +87,7 @@ impl Default for GenerationConfig {
             eos_token_id: Vec::new(),
             pad_token_id: None,
             stop_strings: Vec::new(),
+            use_graphs: true,
             seed: 0,
         }
     }

@@ -1,6 +1,7 @@
 //! One token per row and step.
 
 use super::processors::{LogitsProcessor, processors};
+use super::recorded::{self, Recorded};
 use super::{GenerationConfig, sample};
 use crate::autograd::no_grad;
 use crate::backend::RandomKey;
@@ -29,6 +30,7 @@ pub struct Generator<'m> {
     config: GenerationConfig,
     processors: Vec<Box<dyn LogitsProcessor>>,
     cache: KvCache,
+    recorded: Option<Recorded>,
     /// What the next step reads.
     batch: VlmBatch,
     /// All tokens of each row, padding of the prompt left out.
@@ -66,6 +68,7 @@ impl<'m> Generator<'m> {
             (0..b).map(|row| (0..s).filter(|&i| real(row, i)).map(|i| prompt.input_ids[row][i]).collect()).collect();
         Ok(Generator {
             cache: model.new_cache(s + config.max_new_tokens)?,
+            recorded: None,
             processors: processors(&config),
             prompt: seen.iter().map(Vec::len).collect(),
             seen,
@@ -99,12 +102,22 @@ impl<'m> Generator<'m> {
         self.seen.iter().zip(&self.prompt).map(|(row, &start)| &row[start..]).collect()
     }
 
-    fn step(&mut self) -> Result<Vec<i64>> {
-        let logits: Vec<f32> = no_grad(|| {
+    /// The logits of each row's next token, `[b, vocabulary]`.
+    fn logits(&mut self) -> Result<Vec<f32>> {
+        if self.config.use_graphs
+            && let Some(logits) = recorded::step(self.model, &self.batch, &mut self.cache, &mut self.recorded)?
+        {
+            return Ok(logits);
+        }
+        no_grad(|| {
             let hidden = self.model.hidden_states(&self.batch, Some(&mut self.cache))?;
             let last = hidden.select(1, hidden.size(1)? - 1)?;
             self.model.logits(&last)?.to_dtype(DType::F32)?.to_vec()
-        })?;
+        })
+    }
+
+    fn step(&mut self) -> Result<Vec<i64>> {
+        let logits = self.logits()?;
         let vocabulary = logits.len() / self.seen.len();
         let pad = self.config.pad_token_id.or(self.config.eos_token_id.first().copied()).unwrap_or(0);
         let mut next = Vec::with_capacity(self.seen.len());

@@ -6,6 +6,7 @@
 mod config;
 mod generator;
 mod processors;
+mod recorded;
 mod sampling;
 mod text;
 

@@ -154,4 +154,12 @@ impl<M: ImageTextModel> VisionLanguageModel for M {
     fn set_gradient_checkpointing(&self, on: bool) {
         self.language_model().set_gradient_checkpointing(on);
     }
+
+    fn decoder(&self) -> Option<&TextModel> {
+        Some(self.language_model())
+    }
+
+    fn step_positions(&self, batch: &VlmBatch, cached: usize, deltas: &[i64]) -> Result<Positions> {
+        Ok(self.positions(batch, cached, deltas)?.0)
+    }
 }

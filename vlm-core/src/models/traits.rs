@@ -1,7 +1,8 @@
 //! What all models can do.
 
+use super::text::TextModel;
 use super::{Images, ModelPart, VlmBatch};
-use crate::nn::{Builder, KvCache, LossSum, ModuleNames, Modules};
+use crate::nn::{Builder, KvCache, LossSum, ModuleNames, Modules, Positions};
 use crate::{DType, Device, Error, ErrorKind, Result, Tensor};
 use std::fmt;
 use std::sync::Arc;
@@ -110,6 +111,22 @@ pub trait VisionLanguageModel: Model {
 
     /// Keeps only the input of each layer of the language model while training and computes the rest again: memory for time.
     fn set_gradient_checkpointing(&self, on: bool);
+
+    /// The language model, if it alone reads the tokens that follow a prompt: its steps can be recorded, see
+    /// [`backend::graphs`](crate::backend::graphs).
+    fn decoder(&self) -> Option<&TextModel> {
+        None
+    }
+
+    /// The positions of a batch of one token for each row behind `cached` ones, for [`VisionLanguageModel::decoder`]; `deltas` are those
+    /// of the cache.
+    ///
+    /// # Errors
+    /// Those of the family's rules.
+    fn step_positions(&self, batch: &VlmBatch, cached: usize, deltas: &[i64]) -> Result<Positions> {
+        let _ = deltas;
+        Ok(batch.positions(cached))
+    }
 }
 
 /// A model with one tower for pictures and one for texts, whose results are compared (CLIP, SigLIP).

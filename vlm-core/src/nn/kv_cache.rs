@@ -1,5 +1,6 @@
 //! Keys and values of tokens already seen.
 
+use crate::backend::ScatterOp;
 use crate::{DType, Device, Error, ErrorKind, Result, Tensor};
 
 /// The keys and values of every layer, written in place as tokens come.
@@ -12,12 +13,20 @@ pub struct KvCache {
     max_len: usize,
     /// What each row's positions are ahead of the count of its tokens, where pictures take fewer than they have tokens.
     position_deltas: Vec<i64>,
+    /// Where the next token is written, on the device.
+    place: Option<Tensor>,
 }
 
 impl KvCache {
     /// An empty cache for `layers` layers and at most `max_len` tokens.
     pub fn new(layers: usize, max_len: usize) -> Self {
-        KvCache { layers: (0..layers).map(|_| None).collect(), len: 0, max_len, position_deltas: Vec::new() }
+        KvCache {
+            layers: (0..layers).map(|_| None).collect(),
+            len: 0,
+            max_len,
+            position_deltas: Vec::new(),
+            place: None,
+        }
     }
 
     /// For each row, the next position less the number of places in the cache; empty where positions simply count.
@@ -67,6 +76,9 @@ impl KvCache {
     /// # Errors
     /// Those of [`KvCache::reserve`] and of the device.
     pub fn append(&mut self, layer: usize, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
+        if self.place.is_some() {
+            return self.put(layer, k, v);
+        }
         let new = k.size(2)?;
         self.reserve(new)?;
         let (start, end) = (self.len, self.len + new);
@@ -91,6 +103,53 @@ impl KvCache {
         let seen = (keys.narrow(2, 0, end)?, values.narrow(2, 0, end)?);
         *slot = Some((keys, values));
         Ok(seen)
+    }
+
+    /// For recorded work ([`backend::graphs`](crate::backend::graphs)): from now on [`KvCache::append`] writes one token per row at
+    /// `place` (`[1]`, `i64`, on the device) and returns the whole room, of which a mask has to hide what is empty. `None` ends it.
+    pub fn set_place(&mut self, place: Option<Tensor>) {
+        self.place = place;
+    }
+
+    /// The number of tokens that all layers have room for.
+    pub fn room(&self) -> usize {
+        let of = |layer: &Option<(Tensor, Tensor)>| layer.as_ref().map_or(0, |(k, _)| k.shape()[2]);
+        self.layers.iter().map(of).min().unwrap_or(0)
+    }
+
+    /// Gives all layers room for at least `tokens` tokens, as far as the cache goes. Those that have none yet are left out.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn make_room(&mut self, tokens: usize) -> Result<()> {
+        let (room, len) = (tokens.min(self.max_len), self.len);
+        for slot in &mut self.layers {
+            let Some((k, v)) = slot.take_if(|(k, _)| k.shape()[2] < room) else { continue };
+            let wider = |old: Tensor| -> Result<Tensor> {
+                let wide = room_like(&old, room, old.dtype(), old.device())?;
+                wide.write_slice(2, 0, &old.narrow(2, 0, len)?)
+            };
+            *slot = Some((wider(k)?, wider(v)?));
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, layer: usize, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
+        let slot = &mut self.layers[layer];
+        let (Some(place), Some((keys, values))) = (&self.place, slot.take()) else {
+            let message = "a token is written at a place before there is room";
+            return Err(Error::new(ErrorKind::Backend, "kv cache", message));
+        };
+        let at = |held: Tensor, new: &Tensor| -> Result<Tensor> {
+            let (shape, device) = (*held.shape(), held.device().clone());
+            let kernels = device.kernels();
+            let storage =
+                kernels.index_update(ScatterOp::Set, held.into_storage()?, shape, 2, place.view(), new.view())?;
+            Ok(Tensor::from_storage(storage, shape, &device))
+        };
+        let (keys, values) = (at(keys, k)?, at(values, v)?);
+        *slot = Some((keys.clone(), values.clone()));
+        Ok((keys, values))
     }
 
     /// Counts `new` tokens, after every layer has appended them.

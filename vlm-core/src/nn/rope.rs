@@ -115,17 +115,25 @@ impl Rope {
         let of_row = |row: usize| axes.iter().map(move |axis| &axis[row]);
         let rows = axes.first().map_or(0, Vec::len);
         let same = (1..rows).all(|row| of_row(row).eq(of_row(0)));
-        let (rows, length) = (if same { rows.min(1) } else { rows }, positions.len());
+        let rows = if same { rows.min(1) } else { rows };
+        let shape = [rows, positions.len(), self.inv_freq.len()];
+        let [cos, sin] = self.values(positions, rows);
+        Ok(RopeTables { cos: Tensor::from_slice(&cos, shape, device)?, sin: Tensor::from_slice(&sin, shape, device)? })
+    }
+
+    /// The numbers of the tables, cosines and sines, of the first `rows` rows.
+    pub(crate) fn values(&self, positions: &Positions, rows: usize) -> [Vec<f32>; 2] {
+        let (axes, length) = (positions.axes(), positions.len());
         let at = |axis: usize, row: usize, i: usize| axes[axis.min(axes.len() - 1)][row][i] as f32;
         let of_place = |(row, i)| self.inv_freq.iter().zip(&self.axis).map(move |(f, &axis)| at(axis, row, i) * f);
         let places = (0..rows).flat_map(|row| (0..length).map(move |i| (row, i)));
         let angles: Vec<f32> = places.flat_map(of_place).collect();
-        let shape = [rows, length, self.inv_freq.len()];
-        let table = |f: fn(f32) -> f32| {
-            let values: Vec<f32> = angles.iter().map(|&a| f(a) * self.scale).collect();
-            Tensor::from_slice(&values, shape, device)
-        };
-        Ok(RopeTables { cos: table(f32::cos)?, sin: table(f32::sin)? })
+        [f32::cos, f32::sin].map(|f: fn(f32) -> f32| angles.iter().map(|&a| f(a) * self.scale).collect())
+    }
+
+    /// Half the number of channels that are rotated.
+    pub(crate) fn half(&self) -> usize {
+        self.inv_freq.len()
     }
 }
 

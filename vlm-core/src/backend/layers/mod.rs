@@ -6,6 +6,7 @@
 //! | [`Count`] | counts calls and bytes by operation |
 //! | [`Check`] | fails at the first NaN, and when a backend breaks the contract |
 //! | [`Fallback`] | runs what the device does not have on another one |
+//! | [`Recorder`] | gives the device graphs, in software: the contract of [`graphs`](super::graphs) as a program |
 //! | [`Chaos`] | injects out-of-memory and lost devices, for tests of what comes after |
 //!
 //! A layer wraps any device and can be wrapped again:
@@ -27,6 +28,8 @@ mod check;
 mod count;
 mod fallback;
 mod layered;
+mod recorded;
+mod recorder;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -36,4 +39,5 @@ pub use check::Check;
 pub use count::{Count, Counted};
 pub use fallback::Fallback;
 pub use layered::{Layer, Layered, Operands, Operation};
+pub use recorder::Recorder;
 pub use trace::{Event, Trace};

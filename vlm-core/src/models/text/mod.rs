@@ -3,6 +3,7 @@
 //! families' differences as rules of [`TextConfig`].
 
 mod config;
+mod decode;
 mod defaults;
 mod inputs;
 mod layer;
@@ -10,5 +11,6 @@ mod model;
 mod rope;
 
 pub use config::TextConfig;
+pub use decode::{DecodeInputs, DecodeStep};
 pub use inputs::{Deepstack, TextInputs};
 pub use model::TextModel;

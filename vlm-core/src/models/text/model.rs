@@ -7,7 +7,7 @@ use crate::nn::{
     Builder, Embedding, Init, KvCache, Linear, LossSum, RmsNorm, Rope, causal_lm_loss, causal_lm_loss_of, show,
 };
 use crate::tensor::{AttentionOptions, RopeTables};
-use crate::{DType, Error, ErrorKind, Result, Tensor};
+use crate::{DType, Device, Error, ErrorKind, Result, Tensor};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,14 +15,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Gemma, whichever `model_type` says.
 #[derive(Debug)]
 pub struct TextModel {
-    config: TextConfig,
-    embed: Embedding,
-    layers: Vec<Arc<Layer>>,
-    norm: RmsNorm,
+    pub(super) config: TextConfig,
+    pub(super) embed: Embedding,
+    pub(super) layers: Vec<Arc<Layer>>,
+    pub(super) norm: RmsNorm,
     head: Arc<Linear>,
     /// The rotary embeddings there are, and which one each layer has.
-    ropes: Vec<Rope>,
-    rope_of: Vec<usize>,
+    pub(super) ropes: Vec<Rope>,
+    pub(super) rope_of: Vec<usize>,
     checkpointing: AtomicBool,
 }
 
@@ -132,8 +132,10 @@ impl TextModel {
         if !self.config.is_gemma() {
             return Ok(x);
         }
-        let scale = Tensor::scalar((self.config.hidden_size as f32).sqrt(), x.device())?.to_dtype(x.dtype())?;
-        x * scale
+        // Rounded on the host: nothing is brought to the device for it.
+        let scale =
+            Tensor::scalar((self.config.hidden_size as f32).sqrt(), &Device::reference())?.to_dtype(x.dtype())?;
+        x * scale.to_dtype(DType::F64)?.item::<f64>()?
     }
 
     /// An empty cache for at most `tokens` tokens.
