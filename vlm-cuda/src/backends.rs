@@ -44,6 +44,12 @@ impl Backend for CudaBackend {
             finding("CUDA part of libtorch", part.found(), part.remedy()),
             finding("driver", driver.found(), wrong.then(|| driver.remedy())),
         ];
+        if part.devices() > 0 {
+            let found = crate::graphs::available().map_or_else(|why| format!("none: {why}"), |()| "there".to_owned());
+            let remedy =
+                found.starts_with("none").then(|| "run `cargo xtask setup libtorch --cuda` and build again".to_owned());
+            all.push(finding("graphs", found, remedy));
+        }
         for n in 0..part.devices() {
             let said = shim::memory_info(n)
                 .map_or_else(|e| e.to_string(), |(free, whole)| format!("{} of {} MiB free", free >> 20, whole >> 20));

@@ -1,12 +1,15 @@
 //! The devices: the contract's methods, each a line that finds its kernel.
 
 use crate::storage::{TorchStorage, own};
-use crate::{attention, elementwise, index, loss, matmul, memory, norm, optimizer, random, reduce, rope, rows, shim};
+use crate::{
+    attention, elementwise, graphs, index, loss, matmul, memory, norm, optimizer, random, reduce, rope, rows, shim,
+};
 use tch::Tensor;
+use vlm_core::backend::graphs::{Graph, Graphs};
 use vlm_core::backend::{
     AdamWArgs, AdamWState, ArgReduceOp, AttentionArgs, BinaryOp, CompareOp, CumulativeOp, DeviceProperties,
     Distribution, HostBytes, Kernels, Memory, MemoryStats, OpKind, Primitives, RandomKey, ReduceOp, RopeArgs,
-    ScatterOp, StorageRef, Support, UnaryOp, View, compose,
+    ScatterOp, StorageRef, Support, UnaryOp, View, compose, unsupported,
 };
 use vlm_core::{DType, Dims, Layout, Result, Scalar, Shape};
 
@@ -407,5 +410,23 @@ impl Kernels for TorchDevice {
 
     fn adamw_steps(&self, all: Vec<AdamWArgs<'_>>) -> Result<Vec<AdamWState>> {
         optimizer::adamw_steps(all)
+    }
+
+    fn graphs(&self) -> Option<&dyn Graphs> {
+        // Asked for once per token: the answer is kept.
+        (!self.is_cpu() && graphs::available().is_ok()).then_some(self)
+    }
+}
+
+impl Graphs for TorchDevice {
+    fn capture(&self, work: &mut dyn FnMut() -> Result<()>) -> Result<Box<dyn Graph>> {
+        let tch::Device::Cuda(ordinal) = self.device else {
+            return Err(unsupported("libtorch's CPU", OpKind::Copy, "graph", DType::F32));
+        };
+        graphs::capture(ordinal, work)
+    }
+
+    fn write(&self, dst: &StorageRef, bytes: &[u8]) -> Result<()> {
+        graphs::write(dst, bytes)
     }
 }

@@ -5,6 +5,7 @@ mod backends;
 mod device;
 mod elementwise;
 mod error;
+mod graphs;
 mod index;
 pub mod library;
 mod loss;

@@ -4,7 +4,7 @@ use crate::error::Of;
 use crate::shim;
 use crate::storage::{TorchStorage, kind, number, own, own_mut, writable};
 use tch::{Device, Kind, Tensor};
-use vlm_core::backend::{HostBytes, StorageRef, View};
+use vlm_core::backend::{HostBytes, Storage, StorageRef, View};
 use vlm_core::{DType, Dims, Error, ErrorKind, Layout, Result};
 
 fn flat(len: usize) -> Dims {
@@ -61,6 +61,17 @@ pub(crate) fn upload(device: Device, dtype: DType, bytes: &[u8]) -> Result<Torch
     Ok(new.bounded(bounds(dtype, bytes)))
 }
 
+/// Writes the host's bytes into a storage, whoever else holds it.
+pub(crate) fn write_in_place(storage: &TorchStorage, bytes: &[u8]) -> std::result::Result<(), tch::TchError> {
+    let dtype = storage.dtype();
+    let n = storage.len() as i64;
+    // SAFETY: the source lives until the copy has ended: libtorch copies pageable memory before it returns.
+    let source = unsafe { Tensor::f_from_blob(bytes.as_ptr(), &[n], &[1], kind(dtype), Device::Cpu)? };
+    storage.tensor().f_view([-1i64])?.f_copy_(&source)?;
+    storage.set_bounds(bounds(dtype, bytes));
+    Ok(())
+}
+
 /// A storage that refers to the host's bytes, on the CPU; a copy elsewhere.
 pub(crate) fn adopt(device: Device, dtype: DType, bytes: HostBytes) -> Result<TorchStorage> {
     let slice = bytes.as_slice();
@@ -100,7 +111,6 @@ pub(crate) fn download(src: &StorageRef, start: usize, out: &mut [u8]) -> Result
 
 /// The elements if they are in the host's memory.
 pub(crate) fn host_bytes(storage: &TorchStorage) -> Option<&[u8]> {
-    use vlm_core::backend::Storage;
     if storage.tensor().device() != Device::Cpu {
         return None;
     }

@@ -5,7 +5,7 @@ use crate::shim;
 use std::any::Any;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tch::{Kind, Tensor};
 use vlm_core::backend::{HostBytes, Storage, StorageRef, View};
 use vlm_core::{DType, Dims, Error, ErrorKind, Layout, Result, Shape};
@@ -20,7 +20,7 @@ pub struct TorchStorage {
     dtype: DType,
     len: usize,
     /// The smallest and largest element, where they were seen on the host: indices need not be fetched to be checked.
-    bounds: Option<(i64, i64)>,
+    bounds: Mutex<Option<(i64, i64)>>,
     /// What the tensor's memory belongs to, if not to libtorch.
     _owner: Option<HostBytes>,
 }
@@ -29,21 +29,26 @@ pub struct TorchStorage {
 // happen: reading sizes and pointers, which libtorch writes once, when the tensor is made; and operations that take the
 // tensor as a constant operand, which libtorch allows from several threads at once (its own data parallel code and
 // `at::parallel_for` do so). Nothing here detaches, resizes or turns on gradients, the operations that change a shared
-// tensor's metadata. Elements are written only through `&mut`, which `Arc::get_mut` gives to the only handle, or before
-// the storage is shared. `Tensor` is `Send` by tch.
+// tensor's metadata. Elements are written only through `&mut`, which `Arc::get_mut` gives to the only handle, before the
+// storage is shared, or by `Graphs::write`, which is for storages that nothing else reads meanwhile; a race there gives wrong
+// numbers and no more, as libtorch never derives an address from elements. `Tensor` is `Send` by tch.
 unsafe impl Sync for TorchStorage {}
 
 impl TorchStorage {
     /// A storage of what an operation returned, with `shape` as the contract says.
     pub(crate) fn new(tensor: Tensor, shape: Shape, dtype: DType) -> Result<Self> {
         let tensor = if tensor.is_contiguous() { tensor } else { tensor.f_contiguous().of("contiguous")? };
-        Ok(TorchStorage { tensor, shape, dtype, len: shape.count(), bounds: None, _owner: None })
+        Ok(TorchStorage { tensor, shape, dtype, len: shape.count(), bounds: Mutex::new(None), _owner: None })
     }
 
     /// With the smallest and largest element known.
-    pub(crate) fn bounded(mut self, bounds: Option<(i64, i64)>) -> Self {
-        self.bounds = bounds;
+    pub(crate) fn bounded(self, bounds: Option<(i64, i64)>) -> Self {
+        self.set_bounds(bounds);
         self
+    }
+
+    pub(crate) fn set_bounds(&self, bounds: Option<(i64, i64)>) {
+        *self.bounds.lock().unwrap_or_else(PoisonError::into_inner) = bounds;
     }
 
     /// Kept together with the memory that it refers to.
@@ -67,7 +72,7 @@ impl TorchStorage {
     }
 
     pub(crate) fn bounds(&self) -> Option<(i64, i64)> {
-        self.bounds
+        *self.bounds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -190,6 +195,6 @@ pub(crate) fn writable(dst: StorageRef) -> Result<StorageRef> {
 pub(crate) fn own_mut(storage: &mut StorageRef) -> Result<&mut Tensor> {
     let found = Arc::get_mut(storage).and_then(|s| s.as_any_mut().downcast_mut::<TorchStorage>());
     let found = found.ok_or_else(foreign)?;
-    found.bounds = None;
+    found.set_bounds(None);
     Ok(&mut found.tensor)
 }
