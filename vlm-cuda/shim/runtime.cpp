@@ -4,10 +4,64 @@
 #include <ATen/Context.h>
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/Event.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
+
+#include <cstring>
+#include <mutex>
 
 namespace {
 thread_local std::string last_error;
+
+// Two pinned buffers through which large blocks go to a GPU: while one travels the other is filled. Bytes are read once from
+// where they are, a mapped file for example, and never held a second time as a whole.
+class Staging {
+public:
+  void upload(const at::Tensor &to, const char *from, size_t bytes) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    auto target = to.view({-1}).view(at::kByte);
+    for (size_t done = 0, turn = 0; done < bytes; ++turn) {
+      auto &half = halves_[turn % 2];
+      const size_t part = std::min(kBytes, bytes - done);
+      half.ready();
+      std::memcpy(half.pinned.data_ptr(), from + done, part);
+      target.narrow(0, done, part).copy_(half.pinned.narrow(0, 0, part), /*non_blocking=*/true);
+      half.sent(to.device());
+      done += part;
+    }
+  }
+
+private:
+  static constexpr size_t kBytes = size_t{16} << 20;
+
+  struct Half {
+    at::Tensor pinned;
+    std::optional<c10::Event> travelled;
+
+    // Waits until what was in it has arrived.
+    void ready() {
+      if (!pinned.defined())
+        pinned = at::empty({static_cast<int64_t>(kBytes)}, at::TensorOptions().dtype(at::kByte).pinned_memory(true));
+      if (travelled)
+        travelled->synchronize();
+    }
+
+    void sent(c10::Device device) {
+      c10::impl::VirtualGuardImpl guard(device.type());
+      travelled.emplace(device.type());
+      travelled->record(guard.getStream(device));
+    }
+  };
+
+  std::mutex mutex_;
+  Half halves_[2];
+};
+
+// Never destroyed: the driver may be gone before the end of the program.
+Staging &staging() {
+  static Staging *made = new Staging;
+  return *made;
+}
 
 c10::DeviceAllocator *allocator() {
   return dynamic_cast<c10::DeviceAllocator *>(c10::GetAllocator(c10::DeviceType::CUDA));
@@ -56,6 +110,11 @@ int vlm_synchronize(int device) {
     c10::impl::VirtualGuardImpl guard(c10::DeviceType::CUDA);
     guard.synchronizeDevice(static_cast<c10::DeviceIndex>(device));
   });
+}
+
+// Brings bytes of the host to a contiguous tensor of a GPU, through pinned memory and without waiting for the last of them.
+int vlm_upload(vlm_tensor to, const void *from, size_t bytes) {
+  return vlm_guard([&] { staging().upload(*to, static_cast<const char *>(from), bytes); });
 }
 
 // Free and whole memory of a CUDA device in bytes.

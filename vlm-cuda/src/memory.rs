@@ -20,6 +20,8 @@ pub(crate) fn alloc(device: Device, dtype: DType, len: usize) -> Result<TorchSto
     TorchStorage::new(Tensor::f_empty([n], (kind(dtype), device)).of("alloc")?, flat(len), dtype)
 }
 
+/// Blocks from this size on go to a GPU through pinned memory.
+const PINNED: usize = 1 << 20;
 /// Integers up to this many are looked at when they come from the host, so that indices need not be fetched again.
 const LOOKED_AT: usize = 1 << 16;
 
@@ -53,7 +55,9 @@ unsafe fn over(dtype: DType, bytes: &[u8]) -> Result<Tensor> {
 
 pub(crate) fn upload(device: Device, dtype: DType, bytes: &[u8]) -> Result<TorchStorage> {
     let mut new = alloc(device, dtype, bytes.len() / dtype.size())?;
-    if !bytes.is_empty() {
+    if device.is_cuda() && bytes.len() >= PINNED {
+        shim::upload(new.tensor_mut(), bytes)?;
+    } else if !bytes.is_empty() {
         // SAFETY: the source lives until the copy below has ended: libtorch copies pageable memory before it returns.
         let source = unsafe { over(dtype, bytes)? };
         new.tensor_mut().f_copy_(&source).of("upload")?;

@@ -79,6 +79,7 @@ unsafe extern "C" {
     fn vlm_memory_info(device: c_int, out: *mut u64) -> c_int;
     fn vlm_empty_cache() -> c_int;
     fn vlm_synchronize(device: c_int) -> c_int;
+    fn vlm_upload(to: *const C, from: *const u8, bytes: usize) -> c_int;
     fn vlm_set_tf32(on: bool) -> c_int;
     fn vlm_set_attention(flash: bool, efficient: bool, cudnn: bool, math: bool) -> c_int;
 }
@@ -325,6 +326,12 @@ pub(crate) fn memory_info(device: usize) -> Result<(u64, u64)> {
     // SAFETY: out has room for both numbers.
     check("memory information", unsafe { vlm_memory_info(device as c_int, out.as_mut_ptr()) })?;
     Ok((out[0], out[1]))
+}
+
+/// Brings bytes to a contiguous tensor of a GPU, which has room for them, through pinned memory.
+pub(crate) fn upload(to: &mut Tensor, from: &[u8]) -> Result<()> {
+    // SAFETY: a live tensor, and as many bytes as the slice has: all are read before the function returns.
+    check("upload", unsafe { vlm_upload(to.as_ptr(), from.as_ptr(), from.len()) })
 }
 
 /// Waits until all work of a CUDA device is done.

@@ -14,7 +14,9 @@ use std::process::Command;
 const COLUMNS: [&str; 9] =
     ["decoded", "resize_pil", "preprocess", "case", "train", "grad", "after3", "lora", "adapters"];
 /// On which devices it is judged; adapters are those that the first one wrote.
-const DEVICES: [&str; 2] = ["cpu", "torch-cpu"];
+const DEVICES: [&str; 3] = ["cpu", "torch-cpu", RECORDED];
+/// `cpu` with decoding steps that are recorded once and done again.
+const RECORDED: &str = "recorded";
 /// Tensors that are not judged. 16-bit grey: Pillow clips it, we scale it. The bias of keys has no gradient but rounding, which
 /// AdamW makes as large as any other where nothing else is trained; transformers differs from itself there.
 const SKIPPED: &str = "*/gray16*,lora/bias_all/after3/*k_proj.bias";
@@ -69,7 +71,8 @@ fn judge_all(data: &Path, folders: &[PathBuf], out: &Path) -> Result<()> {
             let name = name(folder);
             for dtype in ["f32", "bf16"] {
                 // Pictures are computed on the host, whatever the device.
-                if name != "image_ops" || (device, dtype) == (DEVICES[0], "f32") {
+                let once = name == "image_ops" && (device, dtype) != (DEVICES[0], "f32");
+                if !once && (device != RECORDED || dtype == "f32") {
                     let to = out.join(device).join(dtype).join(&name);
                     said.push((name.clone(), device, dtype, judge(data, folder, &to, device, dtype)?));
                 }
@@ -108,7 +111,8 @@ fn judge(data: &Path, folder: &Path, out: &Path, device: &str, dtype: &str) -> R
         std::fs::remove_dir_all(out).with_context(|| format!("removing {}", out.display()))?;
     }
     let mut run = programs::program("parity")?;
-    run.args([&dir, "--device", device, "--dtype", dtype, "--out", &to]);
+    let (spec, graphs) = if device == RECORDED { ("cpu", &["--graphs"][..]) } else { (device, &[][..]) };
+    run.args([&dir, "--device", spec, "--dtype", dtype, "--out", &to]).args(graphs);
     if dtype == "f32" && device == DEVICES[0] {
         run.arg("--save-adapters");
     }
