@@ -74,10 +74,13 @@ fn refused(what: &'static str) -> Error {
         .hint("bring what changes by Graphs::write before the replay, and fetch results after it")
 }
 
+/// Makes a call again, on the device below.
+type Again = Box<dyn Fn(&dyn Kernels) -> Result<()> + Send>;
+
 /// One recorded call.
 struct Call {
     kind: OpKind,
-    run: Box<dyn FnMut(&dyn Kernels) -> Result<()> + Send>,
+    run: Again,
 }
 
 /// A device seen through recordings: it has [`Graphs`], whatever `inner` is. It is strict: what a replay would not do is an
@@ -209,7 +212,7 @@ impl fmt::Debug for Recording {
 
 impl Graph for Recording {
     fn replay(&self) -> Result<()> {
-        for call in lock(&self.calls).iter_mut() {
+        for call in lock(&self.calls).iter() {
             (call.run)(&*self.inner).map_err(|e| e.with("replayed", call.kind))?;
         }
         Ok(())
