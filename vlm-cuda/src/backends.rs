@@ -1,7 +1,7 @@
 //! The registry's entries: `cuda` and `torch-cpu`.
 
 use crate::TorchDevice;
-use crate::library::{CudaPart, Driver, VERSION, running};
+use crate::library::{CudaPart, Driver, check, running, wrong};
 use crate::shim;
 use std::sync::Arc;
 use vlm_core::backend::{BACKEND_API, Backend, DeviceInfo, Finding, Kernels, Registry};
@@ -25,10 +25,11 @@ impl Backend for CudaBackend {
     }
 
     fn devices(&self) -> Vec<DeviceInfo> {
-        (0..CudaPart::get().devices()).map(|n| DeviceInfo::new(n, format!("NVIDIA GPU {n}"), 100)).collect()
+        (0..CudaPart::get().devices()).map(|n| DeviceInfo::new(n, Driver::device_name(n), 100)).collect()
     }
 
     fn open(&self, ordinal: usize) -> Result<Arc<dyn Kernels>> {
+        check()?;
         let part = CudaPart::get();
         if ordinal >= part.devices() {
             return Err(part.error(ordinal));
@@ -37,6 +38,10 @@ impl Backend for CudaBackend {
     }
 
     fn diagnose(&self) -> Vec<Finding> {
+        if wrong().is_some() {
+            // Said by `torch-cpu`.
+            return Vec::new();
+        }
         let part = CudaPart::get();
         let driver = Driver::get();
         let wrong = !matches!(driver, Driver::Knows(v) if *v >= 13_000);
@@ -73,10 +78,14 @@ impl Backend for TorchCpuBackend {
     }
 
     fn devices(&self) -> Vec<DeviceInfo> {
+        if check().is_err() {
+            return Vec::new();
+        }
         vec![DeviceInfo::new(0, format!("libtorch's CPU, {} threads", tch::get_num_threads()), 20)]
     }
 
     fn open(&self, ordinal: usize) -> Result<Arc<dyn Kernels>> {
+        check()?;
         if ordinal == 0 {
             return Ok(Arc::new(TorchDevice::cpu()?));
         }
@@ -85,27 +94,21 @@ impl Backend for TorchCpuBackend {
     }
 
     fn diagnose(&self) -> Vec<Finding> {
+        if let Some((found, remedy)) = wrong() {
+            return vec![finding("libtorch", found, Some(remedy))];
+        }
         let (path, version) = running();
         let path = path.map_or_else(|| "an unknown place".to_owned(), |p| p.display().to_string());
-        let remedy =
-            (version != VERSION).then(|| format!("this program is made for torch {VERSION}: install that version"));
-        vec![finding("libtorch", format!("{version} from {path}"), remedy)]
+        vec![finding("libtorch", format!("{version} from {path}"), None)]
     }
 }
 
-/// Makes the devices `cuda:N` and `torch-cpu` known. Nothing is loaded yet. Calling it again changes nothing.
+/// Makes the devices `cuda:N` and `torch-cpu` known. Nothing is loaded yet, and what is missing is said when they are opened: other
+/// devices of the program work in any case. Calling it again changes nothing.
 ///
 /// # Errors
-/// [`ErrorKind::Device`] if `vlm-core` has another backend API than the one this crate was compiled against, or the libtorch
-/// that runs is another one.
+/// [`ErrorKind::Device`] if `vlm-core` has another backend API than the one this crate was compiled against.
 pub fn register() -> Result<()> {
-    let (path, version) = running();
-    if version != VERSION {
-        let path = path.map_or_else(String::new, |p| format!(" ({})", p.display()));
-        let message = format!("libtorch is {version}{path}, expected {VERSION}");
-        return Err(Error::new(ErrorKind::Device, "register backend", message)
-            .hint(format!("install torch {VERSION}, or put the folder torch/lib of it first in LD_LIBRARY_PATH")));
-    }
     Registry::global().register(Arc::new(CudaBackend))?;
     Registry::global().register(Arc::new(TorchCpuBackend))
 }

@@ -1,5 +1,6 @@
 //! The devices: the contract's methods, each a line that finds its kernel.
 
+use crate::library::{CudaPart, Driver};
 use crate::storage::{TorchStorage, own};
 use crate::{
     attention, elementwise, graphs, index, loss, matmul, memory, norm, optimizer, random, reduce, rope, rows, shim,
@@ -32,6 +33,8 @@ impl TorchDevice {
     /// # Errors
     /// Those of libtorch.
     pub fn cpu() -> Result<Self> {
+        // libtorch asks for its CUDA part once and remembers that there was none: it comes first.
+        CudaPart::get();
         shim::install_pool()?;
         Ok(TorchDevice { device: tch::Device::Cpu, attention: attention::Choice::Fused })
     }
@@ -41,6 +44,7 @@ impl TorchDevice {
     /// # Errors
     /// Those of libtorch when it first uses the GPU.
     pub fn cuda(ordinal: usize) -> Result<Self> {
+        CudaPart::get();
         let device = TorchDevice { device: tch::Device::Cuda(ordinal), attention: attention::Choice::Fused };
         device.alloc(DType::F32, 1)?;
         Ok(device)
@@ -108,7 +112,7 @@ impl Memory for TorchDevice {
     fn properties(&self) -> DeviceProperties {
         let threads = tch::get_num_threads();
         let name = match self.device {
-            tch::Device::Cuda(n) => format!("CUDA device {n} through libtorch"),
+            tch::Device::Cuda(n) => Driver::device_name(n),
             _ => format!("libtorch's CPU, {threads} threads"),
         };
         let mut properties = DeviceProperties::new(name, &DType::ALL);

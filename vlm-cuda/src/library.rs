@@ -17,6 +17,9 @@ use vlm_core::{Error, ErrorKind};
 /// The libtorch that this crate is made for.
 pub const VERSION: &str = "2.11.0";
 
+/// What a libtorch without a version says.
+const NO_VERSION: &str = "0.0.0";
+
 /// What came of looking for libtorch's CUDA part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CudaPart {
@@ -116,7 +119,34 @@ pub(crate) fn running() -> (Option<PathBuf>, String) {
     (search::loaded("libtorch_cpu.so"), shim::version())
 }
 
+/// What is wrong with the libtorch that runs, and the remedy.
+pub(crate) fn wrong() -> Option<(String, String)> {
+    let (path, version) = running();
+    if version == VERSION {
+        return None;
+    }
+    let path = path.map_or_else(String::new, |p| format!(" ({})", p.display()));
+    // Stand-ins that let a program start without libtorch have no version.
+    let found = if version == NO_VERSION {
+        format!("there is no libtorch: a stand-in was loaded in its place{path}")
+    } else {
+        format!("libtorch is {version}{path}, expected {VERSION}")
+    };
+    let remedy = format!(
+        "install torch {VERSION} (in vlm's workspace: `cargo xtask setup libtorch`) and put its folder torch/lib first in LD_LIBRARY_PATH"
+    );
+    Some((found, remedy))
+}
+
+/// Fails if the libtorch that runs is none, or another one than this crate is made for.
+pub(crate) fn check() -> Result<(), Error> {
+    wrong().map_or(Ok(()), |(found, remedy)| Err(Error::new(ErrorKind::Device, "open device", found).hint(remedy)))
+}
+
 fn find() -> CudaPart {
+    if let Some((reason, _)) = wrong() {
+        return CudaPart::Broken { path: running().0.unwrap_or_default(), reason };
+    }
     let folders = search::folders();
     let Some(path) = folders.iter().map(|f| f.join("libtorch_cuda.so")).find(|p| p.exists()) else {
         return CudaPart::Absent { tried: folders };
@@ -129,7 +159,7 @@ fn find() -> CudaPart {
         return CudaPart::Broken { path, reason };
     }
     match shim::cuda_devices() {
-        Ok(0) => CudaPart::NoDevice { path, reason: Driver::get().found() },
+        Ok(0) => CudaPart::NoDevice { path, reason: Driver::get().why_none() },
         Ok(devices) => CudaPart::Ready { path, devices },
         Err(e) => CudaPart::NoDevice { path, reason: e.to_string() },
     }

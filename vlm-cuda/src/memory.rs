@@ -55,7 +55,9 @@ unsafe fn over(dtype: DType, bytes: &[u8]) -> Result<Tensor> {
 
 pub(crate) fn upload(device: Device, dtype: DType, bytes: &[u8]) -> Result<TorchStorage> {
     let mut new = alloc(device, dtype, bytes.len() / dtype.size())?;
-    if device.is_cuda() && bytes.len() >= PINNED {
+    if device == Device::Cpu {
+        host_bytes_mut(&mut new).copy_from_slice(bytes);
+    } else if bytes.len() >= PINNED {
         shim::upload(new.tensor_mut(), bytes)?;
     } else if !bytes.is_empty() {
         // SAFETY: the source lives until the copy below has ended: libtorch copies pageable memory before it returns.
@@ -127,6 +129,16 @@ pub(crate) fn host_bytes(storage: &TorchStorage) -> Option<&[u8]> {
     Some(unsafe { std::slice::from_raw_parts(storage.tensor().data_ptr().cast(), len) })
 }
 
+/// The elements of a storage of the CPU that is not shared yet.
+fn host_bytes_mut(storage: &mut TorchStorage) -> &mut [u8] {
+    let len = storage.len() * storage.dtype().size();
+    if len == 0 {
+        return &mut [];
+    }
+    // SAFETY: as in `host_bytes`, and the storage is borrowed exclusively.
+    unsafe { std::slice::from_raw_parts_mut(storage.tensor_mut().data_ptr().cast(), len) }
+}
+
 pub(crate) fn copy(src: View<'_>) -> Result<Tensor> {
     shim::copy_strided(own(src.storage)?.tensor(), src.layout)
 }
@@ -155,7 +167,7 @@ pub(crate) fn first_outside(indices: View<'_>, bound: usize) -> Result<Option<i6
     if outside.numel() == 0 {
         return Ok(None);
     }
-    Ok(Some(outside.int64_value(&[0])))
+    outside.f_int64_value(&[0]).of("check indices").map(Some)
 }
 
 pub(crate) fn synchronize(device: Device) -> Result<()> {

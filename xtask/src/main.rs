@@ -5,6 +5,7 @@
 
 mod programs;
 mod run;
+mod stand_ins;
 mod steps;
 mod workspace;
 
@@ -18,6 +19,8 @@ cargo xtask setup libtorch [--cuda | --from-python [PYTHON]]
                                 makes .libtorch, which vlm-cuda links: libtorch's CPU, all of it, or that of a Python
 cargo xtask test [STEP...]      runs all steps, or those named, in their order
 cargo xtask ci                  the same as test, for a machine that has nothing yet
+cargo xtask stand-ins PROGRAM DIR
+                                libraries with which a program built with the feature cuda starts without libtorch
 cargo xtask regenerate          writes the generated documents anew
 cargo xtask bench [ARGS...]     whole-model and kernel benchmarks of vlm-bench
 cargo xtask parity-more --python PATH [--seed N] [NAME...]
@@ -66,6 +69,12 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
         }
         "bench" => {
             steps::bench::run(rest)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        "stand-ins" => {
+            let [program, into] = rest else { bail!("stand-ins needs a program and a folder") };
+            let count = stand_ins::make(program.as_ref(), into.as_ref())?;
+            println!("{into}: stand-ins for {count} names of libtorch");
             Ok(ExitCode::SUCCESS)
         }
         "help" | "--help" | "-h" => {

@@ -1,6 +1,6 @@
 //! NVIDIA's driver, asked itself.
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_char, c_int};
 use std::mem::ManuallyDrop;
 use std::sync::OnceLock;
 
@@ -44,6 +44,19 @@ impl Driver {
         }
     }
 
+    /// Why libtorch sees no GPU.
+    pub(super) fn why_none(&self) -> String {
+        match self {
+            Driver::Knows(_) if !self.old() => format!("libtorch sees no GPU, though {}", self.found()),
+            _ => self.found(),
+        }
+    }
+
+    /// What the driver calls a GPU.
+    pub(crate) fn device_name(ordinal: usize) -> String {
+        name(ordinal).unwrap_or_else(|| format!("NVIDIA GPU {ordinal}"))
+    }
+
     /// What to do where libtorch sees no GPU.
     pub fn remedy(&self) -> String {
         match self {
@@ -83,6 +96,25 @@ fn ask() -> Driver {
     if code == 0 || (version > 0 && version < NEEDED_CUDA) { Driver::Knows(version) } else { Driver::Fails(code) }
 }
 
+fn name(ordinal: usize) -> Option<String> {
+    type Get = unsafe extern "C" fn(*mut c_int, c_int) -> c_int;
+    type Name = unsafe extern "C" fn(*mut c_char, c_int, c_int) -> c_int;
+    if !matches!(Driver::get(), Driver::Knows(_)) {
+        return None;
+    }
+    let mut text = [0 as c_char; 256];
+    // SAFETY: the library is loaded already and stays; the functions have these signatures in every version of the interface;
+    // the text ends in a zero, for which its last byte is kept.
+    unsafe {
+        let library = ManuallyDrop::new(libloading::Library::new("libcuda.so.1").ok()?);
+        let (get, name) = (library.get::<Get>(b"cuDeviceGet\0").ok()?, library.get::<Name>(b"cuDeviceGetName\0").ok()?);
+        let mut device = 0;
+        let found = get(&raw mut device, c_int::try_from(ordinal).ok()?) == 0;
+        let told = found && name(text.as_mut_ptr(), text.len() as c_int - 1, device) == 0;
+        told.then(|| CStr::from_ptr(text.as_ptr()).to_string_lossy().into_owned())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,6 +129,7 @@ mod tests {
         );
         assert!(Driver::Knows(12_040).remedy().contains("580"));
         assert!(Driver::Knows(13_000).found().ends_with("CUDA 13.0"));
+        assert!(Driver::Knows(13_000).why_none().starts_with("libtorch sees no GPU"));
         assert!(Driver::Fails(100).found().contains("no GPU"));
     }
 }

@@ -3,6 +3,7 @@
 use super::job::parse;
 use crate::programs::{build, file, libtorch};
 use crate::run::{Said, capture, tee};
+use crate::stand_ins::make;
 use crate::workspace::path;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -22,6 +23,9 @@ pub(super) fn start() -> Result<()> {
     let scratch = tempfile::tempdir_in(path("outputs")).context("making a folder for libraries")?;
     let whole = libtorch();
     let small = cpu_only(&whole, scratch.path())?;
+
+    println!("without libtorch:");
+    without(&scratch.path().join("stand-ins"))?;
 
     println!("without the CUDA part:");
     let said = doctor(&small, None)?;
@@ -60,6 +64,22 @@ pub(super) fn start() -> Result<()> {
     println!("with a folder that is not there:");
     let none = scratch.path().join("nowhere");
     expect(&doctor(&small, Some(&none))?, &["the CUDA part of libtorch is missing", "nowhere"])
+}
+
+/// With stand-ins for libtorch: our own CPU works, the other devices say what is missing.
+fn without(stand_ins: &Path) -> Result<()> {
+    let wanted = ["there is no libtorch", "cargo xtask setup libtorch"];
+    make(&file("doctor")?, stand_ins)?;
+    let said = capture(command("doctor", stand_ins)?.arg("--json"))?;
+    ensure!(said.code == Some(0) && devices(&said, "cpu")? == 1 && devices(&said, "torch-cpu")? == 0, "{}", said.all());
+    ensure!(has(&said.stdout, &wanted), "doctor does not say what is missing: {}", said.all());
+    make(&file("lora")?, stand_ins)?;
+    for device in ["torch-cpu", "cuda:0"] {
+        let said = lora(device, stand_ins)?;
+        ensure!(said.code != Some(0) && has(&said.all(), &wanted), "a program on {device} said: {}", said.all());
+    }
+    println!("  there is no libtorch: cpu works");
+    Ok(())
 }
 
 /// A folder with what libtorch's CPU needs and nothing else.

@@ -75,6 +75,7 @@ impl Source {
 
 /// The step of `test`: the folder from the torch of the reference tools, unless there is a good one.
 pub(super) fn step() -> Result<()> {
+    compiler()?;
     if let Ok(note) = std::fs::read_to_string(path(FOLDER).join("note"))
         && sound(&path(FOLDER)).is_ok()
     {
@@ -82,6 +83,18 @@ pub(super) fn step() -> Result<()> {
         return Ok(());
     }
     setup(&Source::Python(interpreter().into()))
+}
+
+/// tch and vlm-cuda compile C++. Better to hear of a missing compiler here than in the middle of a build.
+fn compiler() -> Result<()> {
+    let named = std::env::var_os("CXX").unwrap_or_else(|| "c++".into());
+    let works = capture(Command::new(&named).arg("--version")).is_ok_and(|said| said.code == Some(0));
+    ensure!(
+        works,
+        "vlm-cuda needs a C++ compiler and {} does not work: install g++ (Debian: apt-get install g++), or set CXX",
+        Path::new(&named).display()
+    );
+    Ok(())
 }
 
 /// Makes `.libtorch`, unless it is there already.

@@ -42,6 +42,9 @@ struct Args {
     /// One side alone.
     #[arg(long, value_enum)]
     side: Option<Side>,
+    /// With `--side`: both sides' tensors come from our pool, which counts them.
+    #[arg(long)]
+    counted: bool,
     /// Tokens; channels of the block; pairs of runs.
     #[arg(long, default_value_t = 1024)]
     tokens: usize,
@@ -121,19 +124,27 @@ fn word(value: impl std::fmt::Debug) -> String {
 
 /// One side in a process of its own. Without us nothing of ours is there: libtorch has its own allocator.
 fn alone(args: &Args, side: Side) -> Result<serde_json::Value> {
+    let counter = if args.counted || side == Side::Ours { Some(open(&args.device, args.threads)?) } else { None };
     let mut run = make(args, side)?;
-    if side == Side::Ours {
-        open(&args.device, args.threads)?.kernels().trim()?;
+    let mut held = None;
+    if let Some(device) = &counter {
+        device.kernels().trim()?;
+        held = Some(device.kernels().memory_stats().allocated);
     }
     let before = rss_mib();
     reset_peak_rss();
     let first = clock(&mut run)?;
     let step = peak_rss_mib() - before;
     let times = (0..args.runs).map(|_| clock(&mut run)).collect::<Result<Vec<_>>>()?;
+    let counted = counter.zip(held).map(|(device, held)| {
+        let peak = device.kernels().memory_stats().peak_allocated;
+        peak.saturating_sub(held) as f64 / f64::from(1 << 20)
+    });
     Ok(json!({
         "task": word(args.task), "side": word(side), "device": args.device, "dtype": args.dtype, "tokens": args.tokens,
         "hidden": args.hidden, "threads": args.threads, "first_s": first, "median_s": median(times),
         "rss_before_mib": before, "first_step_mib": step, "peak_mib": peak_rss_mib() - before,
+        "peak_allocated_mib": counted,
     }))
 }
 
