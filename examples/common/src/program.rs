@@ -80,9 +80,13 @@ pub fn stop_flag() -> Result<Arc<AtomicBool>> {
     Ok(flag)
 }
 
-/// Peak resident memory in MiB.
-pub fn peak_mib() -> Option<u64> {
-    metrics::memory_use().map(|m| m.peak >> 20)
+/// The most memory that a run took: resident in this process, and what the device's allocator counted, as text.
+pub fn peak_memory(device: &Device) -> String {
+    let resident = metrics::memory_use().map_or_else(|| "unknown".to_owned(), |m| format!("{} MiB", m.peak >> 20));
+    match device.kernels().memory_stats().peak_allocated {
+        0 => resident,
+        bytes => format!("{resident}, of tensors on {device} {} MiB", bytes >> 20),
+    }
 }
 
 /// A progress bar on standard error, or plain lines where that is no terminal.

@@ -177,7 +177,7 @@ fn run(args: &Args) -> Result<bool> {
 
     show(&digits, &before, &after);
     println!("adapter: {} trained numbers in {}", trained(&adapter), output.join("adapter").display());
-    let peak = program::peak_mib().map_or_else(|| "unknown".to_owned(), |m| format!("{m} MiB"));
+    let peak = program::peak_memory(&device);
     println!("time: {:.1} s, peak memory: {peak}", started.elapsed().as_secs_f64());
     println!("accuracy: base {base_accuracy:.2} tuned {tuned_accuracy:.2}");
     Ok(tuned_accuracy > base_accuracy)

@@ -71,7 +71,7 @@ pub fn run(config: &RunConfig) -> Result<bool> {
     }
     method.set_training(false);
     let saved = method.save(model.model(), &source, dir)?;
-    let peak = program::peak_mib().map_or_else(|| "unknown".to_owned(), |m| format!("{m} MiB"));
+    let peak = program::peak_memory(model.model().device());
     println!("time: {:.1} s, peak memory: {peak}", started.elapsed().as_secs_f64());
     println!("saved: {}", saved.display());
     Ok(true)
