@@ -1,13 +1,20 @@
 //! The C++ side, `shim/*.cpp`: what tch lacks, made safe.
 
 use crate::error::from_text;
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr::null_mut;
 use tch::Tensor;
 use vlm_core::backend::MemoryStats;
 use vlm_core::{Error, ErrorKind, Layout, Result};
 
-type C = torch_sys::C_tensor;
+/// `torch::Tensor`, of which tch knows the address only. Its own name for it is in torch-sys; a dependency on that would let this
+/// crate's build script, which says what is wrong with libtorch, wait for that one's, which says it in C++.
+type C = c_void;
+
+/// The address of a live tensor.
+fn raw(t: &Tensor) -> *const C {
+    t.as_ptr().cast()
+}
 
 unsafe extern "C" {
     fn vlm_last_error() -> *const c_char;
@@ -108,7 +115,7 @@ fn failed(op: &'static str, code: c_int) -> Error {
 /// `pointer` comes from a function of the shim that succeeded: a new `torch::Tensor` that nobody else deletes.
 unsafe fn made(pointer: *mut C) -> Tensor {
     // SAFETY: as above; the new Tensor deletes it when it is dropped.
-    unsafe { Tensor::from_ptr(pointer) }
+    unsafe { Tensor::from_ptr(pointer.cast()) }
 }
 
 /// `mul * x + add`, rounded once.
@@ -116,7 +123,7 @@ pub(crate) fn affine(x: &Tensor, mul: f64, add: f64) -> Result<Tensor> {
     let mut out = null_mut();
     // SAFETY: x is a live tensor; out is written if and only if the code is 0.
     unsafe {
-        check("unary", vlm_affine(x.as_ptr(), mul, add, &mut out))?;
+        check("unary", vlm_affine(raw(x), mul, add, &mut out))?;
         Ok(made(out))
     }
 }
@@ -130,7 +137,7 @@ pub(crate) fn view(x: &Tensor, layout: &Layout) -> Result<Tensor> {
     // out as above.
     unsafe {
         let offset = layout.offset() as i64;
-        check("view", vlm_view(x.as_ptr(), sizes.as_ptr(), strides.as_ptr(), rank, offset, &mut out))?;
+        check("view", vlm_view(raw(x), sizes.as_ptr(), strides.as_ptr(), rank, offset, &mut out))?;
         Ok(made(out))
     }
 }
@@ -140,7 +147,7 @@ pub(crate) fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool, in
     let mut out = null_mut();
     // SAFETY: all are live tensors; out as above.
     unsafe {
-        check("rope", vlm_rope(x.as_ptr(), cos.as_ptr(), sin.as_ptr(), interleaved, inverse, &mut out))?;
+        check("rope", vlm_rope(raw(x), raw(cos), raw(sin), interleaved, inverse, &mut out))?;
         Ok(made(out))
     }
 }
@@ -153,7 +160,7 @@ pub(crate) fn copy_strided(x: &Tensor, layout: &Layout) -> Result<Tensor> {
     // SAFETY: both arrays have at least `rank` numbers; libtorch checks that they stay inside x; out as above.
     unsafe {
         let offset = layout.offset() as i64;
-        check("copy", vlm_copy_strided(x.as_ptr(), sizes.as_ptr(), strides.as_ptr(), rank, offset, &mut out))?;
+        check("copy", vlm_copy_strided(raw(x), sizes.as_ptr(), strides.as_ptr(), rank, offset, &mut out))?;
         Ok(made(out))
     }
 }
@@ -167,11 +174,11 @@ pub(crate) fn layer_norm_backward(
     affine: bool,
 ) -> Result<(Tensor, Option<(Tensor, Tensor)>)> {
     let (mut dx, mut dw, mut db) = (null_mut(), null_mut(), null_mut());
-    let weight = weight.map_or(null_mut(), |w| w.as_ptr().cast_mut());
+    let weight = weight.map_or(null_mut(), |w| raw(w).cast_mut());
     // SAFETY: operands are live tensors, or null where the function takes none; dx is written if the code is 0, dw and db
     // if affine is set as well.
     unsafe {
-        let code = vlm_layer_norm_backward(grad.as_ptr(), x.as_ptr(), weight, eps, affine, &mut dx, &mut dw, &mut db);
+        let code = vlm_layer_norm_backward(raw(grad), raw(x), weight, eps, affine, &mut dx, &mut dw, &mut db);
         check("layer_norm_backward", code)?;
         Ok((made(dx), affine.then(|| (made(dw), made(db)))))
     }
@@ -190,7 +197,7 @@ pub(crate) struct FlashRules {
 }
 
 fn nullable(t: Option<&Tensor>) -> *const C {
-    t.map_or(null_mut(), |t| t.as_ptr().cast_mut()).cast_const()
+    t.map_or(null_mut(), |t| raw(t).cast_mut()).cast_const()
 }
 
 /// FlashAttention of operands `[b, s, h, d]`, or `[b * s, h, d]` where `bounds` packs sequences: output and logarithms of sums.
@@ -201,7 +208,7 @@ pub(crate) fn flash(
     bounds: Option<&Tensor>,
     r: FlashRules,
 ) -> Result<(Tensor, Tensor)> {
-    let operands = [q.as_ptr(), k.as_ptr(), v.as_ptr()];
+    let operands = [q, k, v].map(raw);
     let mut out = [null_mut(); 2];
     // SAFETY: three live tensors, and one or null; out has room for two, both written if the code is 0.
     unsafe {
@@ -218,13 +225,12 @@ pub(crate) fn flash_backward(
     bounds: Option<&Tensor>,
     r: FlashRules,
 ) -> Result<[Tensor; 3]> {
-    let operands = operands.each_ref().map(Tensor::as_ptr);
+    let operands = operands.each_ref().map(raw);
     let mut out = [null_mut(); 3];
     // SAFETY: six live tensors, and one or null; out has room for three, all written if the code is 0.
     unsafe {
         let (bounds, to) = (nullable(bounds), out.as_mut_ptr());
-        let code =
-            vlm_flash_backward(operands.as_ptr(), lse.as_ptr(), bounds, r.longest, r.causal, r.before, r.scale, to);
+        let code = vlm_flash_backward(operands.as_ptr(), raw(lse), bounds, r.longest, r.causal, r.before, r.scale, to);
         check("attention_backward", code)?;
         Ok(out.map(|p| made(p)))
     }
@@ -331,7 +337,7 @@ pub(crate) fn memory_info(device: usize) -> Result<(u64, u64)> {
 /// Brings bytes to a contiguous tensor of a GPU, which has room for them, through pinned memory.
 pub(crate) fn upload(to: &mut Tensor, from: &[u8]) -> Result<()> {
     // SAFETY: a live tensor, and as many bytes as the slice has: all are read before the function returns.
-    check("upload", unsafe { vlm_upload(to.as_ptr(), from.as_ptr(), from.len()) })
+    check("upload", unsafe { vlm_upload(raw(to), from.as_ptr(), from.len()) })
 }
 
 /// Waits until all work of a CUDA device is done.
