@@ -35,6 +35,7 @@
 //! changes it. No primitive is added without two implementations and a caller.
 
 mod calls;
+pub mod collective;
 pub mod compose;
 mod device;
 pub mod graphs;

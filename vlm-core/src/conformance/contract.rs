@@ -131,7 +131,7 @@ fn random_numbers(device: &Device) -> Verdict {
 }
 
 fn not_a_number_is_kept(device: &Device) -> Verdict {
-    for dtype in DType::FLOATS {
+    for dtype in DType::FLOATS.into_iter().filter(|&d| super::forward::computes(d, device)) {
         let x = |v: &[f64]| {
             Tensor::from_slice(v, v.len(), &Device::reference()).and_then(|t| t.to_dtype(dtype)?.to_device(device))
         };

@@ -25,6 +25,11 @@ pub(super) fn operands(
     .collect()
 }
 
+/// Whether the device computes with this type: only then can it have gradients.
+pub(super) fn computes(dtype: DType, device: &Device) -> bool {
+    device.kernels().properties().dtypes.contains(&dtype)
+}
+
 /// The element types that a device has to know for a case.
 pub(super) fn refused(case: &Case, dtype: DType, device: &Device) -> bool {
     case.covers.iter().any(|&op| device.kernels().supports(op, &[dtype]) == Support::Unsupported)

@@ -173,6 +173,7 @@ fn of_case(list: &mut List, case: &Arc<Case>, device: &Device, mode: Mode) {
     if case.differentiable
         && case.smooth
         && case.dtypes.contains(&DType::F64)
+        && forward::computes(DType::F64, device)
         && !forward::refused(case, DType::F64, device)
     {
         let (case, device) = (case.clone(), device.clone());
