@@ -18,6 +18,7 @@ use vlm_core::Device;
 pub fn open(device: &str, threads: usize) -> Result<Device> {
     vlm_cpu::register()?;
     vlm_cpu::set_num_threads(threads);
+    vlm_ascend::register()?;
     #[cfg(feature = "cuda")]
     {
         vlm_cuda::register()?;

@@ -97,13 +97,7 @@ impl Stream {
 impl Call<'_> {
     /// What comes after the first phase, which returned `code`.
     #[inline(never)]
-    fn finish(
-        self,
-        code: i32,
-        planned: Planned,
-        run: RunPhase,
-        kept: Option<(Key, Vec<(usize, bool)>)>,
-    ) -> Result<()> {
+    fn finish(self, code: i32, planned: Planned, run: RunPhase, kept: Option<(Key, Vec<(usize, bool)>)>) -> Result<()> {
         crate::error::check(self.stream.queue.library(), self.op, code)?;
         let keep = kept.filter(|_| self.stream.make_repeatable(&planned));
         if let Err(e) = self.stream.run(self.op, run, &planned) {

@@ -336,7 +336,8 @@ impl Kernels for AscendDevice {
         lse: View<'_>,
         grad: View<'_>,
     ) -> Result<(StorageRef, StorageRef, StorageRef)> {
-        let own = if self.fused { attention::backward(&self.stream, &self.masks, &args, out, lse, grad)? } else { None };
+        let own =
+            if self.fused { attention::backward(&self.stream, &self.masks, &args, out, lse, grad)? } else { None };
         match own {
             Some([dq, dk, dv]) => Ok((dq.share(), dk.share(), dv.share())),
             None => compose::attention_backward(self, &args, out, lse, grad),
@@ -364,10 +365,7 @@ impl Kernels for AscendDevice {
         } else {
             None
         };
-        own.map_or_else(
-            || compose::cross_entropy_backward(self, logits, targets, ignore, lse, grad),
-            |d| Ok(d.share()),
-        )
+        own.map_or_else(|| compose::cross_entropy_backward(self, logits, targets, ignore, lse, grad), |d| Ok(d.share()))
     }
 
     fn adamw_step(&self, args: AdamWArgs<'_>) -> Result<AdamWState> {

@@ -25,7 +25,9 @@ fn driver() -> Finding {
         Err(_) => finding(
             "driver",
             format!("no {DRIVER}"),
-            Some("install the Ascend HDK driver; in a container mount /usr/local/Ascend/driver/lib64 and version.info from the host"),
+            Some(
+                "install the Ascend HDK driver; in a container mount /usr/local/Ascend/driver/lib64 and version.info from the host",
+            ),
         ),
     }
 }
@@ -47,17 +49,24 @@ fn nodes(folder: &Path) -> Finding {
         return finding(
             "device nodes",
             "no /dev/davinci*",
-            Some("there is no NPU here, or the container lacks it: docker run --device /dev/davinci0 --device /dev/davinci_manager --device /dev/devmm_svm --device /dev/hisi_hdc, or --runtime=ascend -e ASCEND_VISIBLE_DEVICES=0"),
+            Some(
+                "there is no NPU here, or the container lacks it: docker run --device /dev/davinci0 --device /dev/davinci_manager --device /dev/devmm_svm --device /dev/hisi_hdc, or --runtime=ascend -e ASCEND_VISIBLE_DEVICES=0",
+            ),
         );
     }
     let shown: Vec<String> = cards.iter().map(|n| format!("davinci{n}")).collect();
     if let Some(first) = missing.first() {
-        let remedy = format!("docker run --device /dev/{first} (needed: /dev/davinci_manager, /dev/devmm_svm, /dev/hisi_hdc)");
-        return finding("device nodes", format!("{}; missing: {}", shown.join(", "), missing.join(", ")), Some(&remedy));
+        let remedy =
+            format!("docker run --device /dev/{first} (needed: /dev/davinci_manager, /dev/devmm_svm, /dev/hisi_hdc)");
+        return finding(
+            "device nodes",
+            format!("{}; missing: {}", shown.join(", "), missing.join(", ")),
+            Some(&remedy),
+        );
     }
-    let closed = cards.iter().find(|n| {
-        std::fs::OpenOptions::new().read(true).write(true).open(folder.join(format!("davinci{n}"))).is_err()
-    });
+    let closed = cards
+        .iter()
+        .find(|n| std::fs::OpenOptions::new().read(true).write(true).open(folder.join(format!("davinci{n}"))).is_err());
     match closed {
         Some(n) => finding(
             "device nodes",

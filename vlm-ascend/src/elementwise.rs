@@ -16,6 +16,11 @@ use vlm_core::{DType, Dims, Element, Result, Scalar};
 pub(crate) fn fill(s: &Stream, dtype: DType, len: usize, value: Scalar) -> Result<AscendStorage> {
     match dtype {
         // The device only copies these.
+        DType::BF16 if !s.queue().chip.has_bf16() => {
+            let bits = value.to::<bf16>().to_ne_bytes();
+            let bytes: Vec<u8> = std::iter::repeat_n(bits, len).flatten().collect();
+            crate::memory::upload(s, dtype, &bytes)
+        }
         DType::F64 | DType::U32 => {
             let bits = match dtype {
                 DType::F64 => value.to::<f64>().to_bits() as i64,
@@ -23,7 +28,7 @@ pub(crate) fn fill(s: &Stream, dtype: DType, len: usize, value: Scalar) -> Resul
             };
             let out = room(s, dtype, len)?;
             if len > 0 {
-                s.InplaceFillScalar(&out.row().reinterpreted(plain(dtype)), Number::I64(bits))?;
+                s.InplaceFillScalar(&out.row().reinterpreted(plain(s, dtype)), Number::I64(bits))?;
             }
             Ok(out)
         }
@@ -46,8 +51,12 @@ pub(crate) fn arange(s: &Stream, dtype: DType, start: f64, step: f64, len: usize
     let exact: Vec<u8> = match dtype {
         DType::F64 => (0..len).flat_map(|i| (start + i as f64 * step).to_ne_bytes()).collect(),
         DType::F32 => (0..len).flat_map(|i| ((start + i as f64 * step) as f32).to_ne_bytes()).collect(),
-        DType::F16 => (0..len).flat_map(|i| <f16 as Element>::from_f64(start + i as f64 * step).to_ne_bytes()).collect(),
-        DType::BF16 => (0..len).flat_map(|i| <bf16 as Element>::from_f64(start + i as f64 * step).to_ne_bytes()).collect(),
+        DType::F16 => {
+            (0..len).flat_map(|i| <f16 as Element>::from_f64(start + i as f64 * step).to_ne_bytes()).collect()
+        }
+        DType::BF16 => {
+            (0..len).flat_map(|i| <bf16 as Element>::from_f64(start + i as f64 * step).to_ne_bytes()).collect()
+        }
         DType::I64 => (0..len).flat_map(|i| ((start + i as f64 * step) as i64).to_ne_bytes()).collect(),
         DType::I32 => (0..len).flat_map(|i| ((start + i as f64 * step) as i32).to_ne_bytes()).collect(),
         DType::U32 => (0..len).flat_map(|i| ((start + i as f64 * step) as u32).to_ne_bytes()).collect(),
@@ -107,7 +116,8 @@ fn whole_division(s: &Stream, op: BinaryOp, a: View<'_>, b: View<'_>) -> Result<
     let (x, y) = (cast(s, &a, DType::I64)?, cast(s, &b, DType::I64)?);
     let zero = result(s, DType::Bool, shape, |out| s.EqScalar(&y, Number::I64(0), out))?;
     let one = result(s, DType::I64, &Dims::from_slice(&[1]), |out| s.InplaceFillScalar(out, Number::I64(1)))?;
-    let divisor = result(s, DType::I64, shape, |out| s.SWhere(&zero.shaped(*shape).at_least_1d(), &one.row(), &y, out))?;
+    let divisor =
+        result(s, DType::I64, shape, |out| s.SWhere(&zero.shaped(*shape).at_least_1d(), &one.row(), &y, out))?;
     let divisor = Held::made(divisor, *shape);
     let found = result(s, DType::I64, shape, |out| match op {
         BinaryOp::FloorDiv => s.FloorDivide(&x, &divisor, out),
@@ -141,9 +151,7 @@ pub(crate) fn compare(s: &Stream, op: CompareOp, a: View<'_>, b: View<'_>) -> Re
 }
 
 pub(crate) fn select(s: &Stream, cond: View<'_>, a: View<'_>, b: View<'_>) -> Result<AscendStorage> {
-    let dtype = plain(a.dtype());
+    let dtype = plain(s, a.dtype());
     let (x, y) = (strided(&a)?.reinterpreted(dtype), strided(&b)?.reinterpreted(dtype));
-    result(s, a.dtype(), a.shape(), |out| {
-        s.SWhere(&strided(&cond)?, &x, &y, &out.clone().reinterpreted(dtype))
-    })
+    result(s, a.dtype(), a.shape(), |out| s.SWhere(&strided(&cond)?, &x, &y, &out.clone().reinterpreted(dtype)))
 }

@@ -84,7 +84,9 @@ pub(crate) fn remedy(code: i32) -> &'static str {
     match code {
         STUB => "take lib64/stub and devlib out of LD_LIBRARY_PATH",
         107_001 => "use a device that is there; `doctor` lists them, and ASCEND_RT_VISIBLE_DEVICES chooses among them",
-        207_004 => "`doctor` says what is missing: the driver, the device nodes /dev/davinci*, or their mounts into the container",
+        207_004 => {
+            "`doctor` says what is missing: the driver, the device nodes /dev/davinci*, or their mounts into the container"
+        }
         207_006 => "give the user the group of /dev/davinci* (HwHiAiUser): docker run --group-add GID",
         200_000 | 207_001 => "use smaller batches, pictures or sequences, bf16 weights, or gradient checkpointing",
         161_002 => "wrap the device in the Fallback layer, or cast to another element type first",

@@ -1,9 +1,10 @@
 //! Groups of NPUs: HCCL behind the contract's [`Collective`].
 //!
-//! One rank makes a [`RootInfo`] and hands its bytes to the others, by whatever way they have: a file, a socket, the launcher's store.
-//! Then every rank makes a [`Communicator`] of it, on a device of its own; that waits until all have. The operations go to the device's
-//! stream with everything else, so nothing has to be waited for before or after. A rank that goes away becomes an error at the next wait:
-//! at once where HCCL notices it, else after `HCCL_EXEC_TIMEOUT` seconds.
+//! One rank makes a [`RootInfo`] and hands its bytes to the others, by whatever way they have: a file, a socket, the
+//! launcher's store. Then every rank makes a [`Communicator`] of it, on a device of its own; that waits until all have.
+//! The operations go to the device's stream with everything else, so nothing has to be waited for before or after. A
+//! rank that goes away becomes an error at the next wait: at once where HCCL notices it, else after `HCCL_EXEC_TIMEOUT`
+//! seconds.
 
 mod error;
 mod types;
@@ -16,7 +17,7 @@ use crate::storage::{AscendStorage, own, own_mut};
 use error::check;
 use std::ffi::c_void;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use types::Way;
 use vlm_ascend_sys::HcclRootInfo;
 use vlm_core::backend::collective::{Collective, CollectiveOp, check_parts, check_root};
@@ -29,7 +30,6 @@ macro_rules! hccl {
         $library.functions().$name.ok_or_else(|| error::absent($library, stringify!($name)))
     };
 }
-use hccl;
 
 /// The queue of a device of this backend, whatever layers are around it.
 fn queue(device: &Device) -> Result<Arc<Queue>> {
@@ -89,22 +89,28 @@ impl fmt::Debug for RootInfo {
 
 /// A device's membership in a group of NPUs.
 ///
-/// Sums and other reductions take `f32`, `f16`, `i32` and, from Atlas A2 on, `bf16` and `i64` as they are; means and products of half
-/// floats are made in `f32` where HCCL would overflow or has none; `u8` in `i32`. There are no reductions of `f64`, and of `u32` only
-/// sums and products. Copies take every type.
+/// Sums and other reductions take `f32`, `f16`, `i32` and, from Atlas A2 on, `bf16` and `i64` as they are; means and
+/// products of half floats are made in `f32` where HCCL would overflow or has none; `u8` in `i32`. There are no
+/// reductions of `f64`, and of `u32` only sums and products. Copies take every type.
 pub struct Communicator {
     stream: Stream,
     comm: Handle,
+    /// One operation is put on the stream at a time.
+    turn: Mutex<()>,
     rank: usize,
     size: usize,
 }
 
 impl Communicator {
+    fn of(queue: Arc<Queue>, comm: *mut c_void, rank: usize, size: usize) -> Self {
+        Communicator { stream: Stream::new(queue), comm: Handle::new(comm), turn: Mutex::default(), rank, size }
+    }
+
     /// Joins a group as `rank` of `ranks`, and waits for the others as long as `HCCL_CONNECT_TIMEOUT` says.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] where there is no HCCL; [`ErrorKind::Index`] if there is no such rank; what HCCL says, such as that
-    /// not all ranks came in time.
+    /// [`ErrorKind::Unsupported`] where there is no HCCL; [`ErrorKind::Index`] if there is no such rank; what HCCL
+    /// says, such as that not all ranks came in time.
     pub fn new(device: &Device, ranks: usize, rank: usize, root: &RootInfo) -> Result<Self> {
         let queue = queue(device)?;
         queue.bind()?;
@@ -114,11 +120,11 @@ impl Communicator {
             return Err(no_rank(rank, ranks));
         }
         let mut comm = std::ptr::null_mut();
-        // SAFETY: the struct is as many bytes as there are, and is only read; the place for the communicator is ours; the thread has
-        // the context of the device.
+        // SAFETY: the struct is as many bytes as there are, and is only read; the place for the communicator is ours;
+        // the thread has the context of the device.
         let code = unsafe { init(n, root.0.as_ptr().cast::<HcclRootInfo>(), r, &raw mut comm) };
         check(queue.library(), "HcclCommInitRootInfo", code as _)?;
-        Ok(Communicator { stream: Stream::new(queue), comm: Handle::new(comm), rank, size: ranks })
+        Ok(Communicator::of(queue, comm, rank, ranks))
     }
 
     /// A group of these devices of this process, by rank. Each is to be used by a thread of its own.
@@ -137,14 +143,7 @@ impl Communicator {
         let code = unsafe { init(size as u32, numbers.as_mut_ptr(), comms.as_mut_ptr()) };
         check(first.library(), "HcclCommInitAll", code as _)?;
         let ranks = queues.into_iter().zip(comms).enumerate();
-        Ok(ranks
-            .map(|(rank, (queue, comm))| Communicator {
-                stream: Stream::new(queue),
-                comm: Handle::new(comm),
-                rank,
-                size,
-            })
-            .collect())
+        Ok(ranks.map(|(rank, (queue, comm))| Communicator::of(queue, comm, rank, size)).collect())
     }
 
     /// What went wrong in operations that were put on the stream, as far as HCCL has noticed.
@@ -165,19 +164,24 @@ impl Communicator {
     fn mine<'a>(&self, x: &'a StorageRef) -> Result<&'a AscendStorage> {
         let x = own(x)?;
         match x.block() {
-            Some(block) if !Arc::ptr_eq(block.queue(), self.stream.queue()) => {
-                Err(Error::new(ErrorKind::Device, "collective", "the storage is of another device than the communicator")
-                    .hint("move it with to_device"))
-            }
+            Some(block) if !Arc::ptr_eq(block.queue(), self.stream.queue()) => Err(Error::new(
+                ErrorKind::Device,
+                "collective",
+                "the storage is of another device than the communicator",
+            )
+            .hint("move it with to_device")),
             _ => Ok(x),
         }
     }
 
-    /// Puts an operation on the stream; `call` makes it, for a thread that is bound, with the communicator and the stream.
+    /// Puts an operation on the stream; `call` makes it, for a thread that is bound, with the communicator and the
+    /// stream.
     fn put(&self, op: &'static str, call: impl FnOnce(*mut c_void, *mut c_void) -> i32) -> Result<()> {
         let queue = self.stream.queue();
         queue.bind()?;
+        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         check(queue.library(), op, call(self.comm.raw(), queue.stream()))?;
+        drop(turn);
         queue.launched(op, false)
     }
 
@@ -198,10 +202,11 @@ impl Communicator {
         let (send, receive) = (from.address(), out.as_ref().unwrap_or(from).address());
         let all_reduce = hccl!(self.stream.queue().library(), HcclAllReduce)?;
         self.put("HcclAllReduce", |comm, stream| {
-            // SAFETY: both buffers have as many elements as `x`, of a type of this size, and return to the pool in the order of the
-            // stream; communicator and stream are of the thread's context.
-            let code =
-                unsafe { all_reduce(send, receive, from.elements() as u64, t as _, types::operator(op) as _, comm, stream) };
+            // SAFETY: both buffers have as many elements as `x`, of a type of this size, and return to the pool in the
+            // order of the stream; communicator and stream are of the thread's context.
+            let code = unsafe {
+                all_reduce(send, receive, from.elements() as u64, t as _, types::operator(op) as _, comm, stream)
+            };
             code as _
         })?;
         let whole = out.as_ref().unwrap_or(from);
@@ -221,7 +226,8 @@ impl Communicator {
         let (send, receive) = (x.address(), out.address());
         self.put("HcclReduceScatter", |comm, stream| {
             // SAFETY: as in `reduce`; `x` has a part for every rank.
-            let code = unsafe { reduce_scatter(send, receive, part as u64, t as _, types::operator(op) as _, comm, stream) };
+            let code =
+                unsafe { reduce_scatter(send, receive, part as u64, t as _, types::operator(op) as _, comm, stream) };
             code as _
         })?;
         if op == CollectiveOp::Mean {
@@ -274,8 +280,7 @@ impl Collective for Communicator {
                 let cast = cast_to(&self.stream, View::new(&x, &flat(x.len())), wide)?.share();
                 drop(x);
                 let all = self.reduce(op, t, cast)?;
-                let all = View::new(&all, &flat(all.len()));
-                Ok(cast_to(&self.stream, all, dtype)?.share())
+                Ok(cast_to(&self.stream, View::new(&all, &flat(all.len())), dtype)?.share())
             }
         }
     }

@@ -8,23 +8,23 @@ use vlm_core::backend::{OpKind, ScatterOp, StorageRef, View};
 use vlm_core::{DType, Dims, Element, Layout, Result, Shape};
 
 pub(crate) fn index_select(s: &Stream, x: View<'_>, dim: usize, indices: View<'_>) -> Result<AscendStorage> {
-    let (operand, index) = (strided(&x)?.reinterpreted(plain(x.dtype())), positions(s, &indices)?);
+    let (operand, index) = (strided(&x)?.reinterpreted(plain(s, x.dtype())), positions(s, &indices)?);
     result(s, x.dtype(), &x.shape().with(dim, indices.count()), |out| {
-        s.IndexSelect(&operand, dim as i64, &index, &out.clone().reinterpreted(plain(x.dtype())))
+        s.IndexSelect(&operand, dim as i64, &index, &out.clone().reinterpreted(plain(s, x.dtype())))
     })
 }
 
 pub(crate) fn gather(s: &Stream, x: View<'_>, dim: usize, indices: View<'_>) -> Result<AscendStorage> {
-    let (operand, index) = (strided(&x)?.reinterpreted(plain(x.dtype())), positions(s, &indices)?);
+    let (operand, index) = (strided(&x)?.reinterpreted(plain(s, x.dtype())), positions(s, &indices)?);
     result(s, x.dtype(), indices.shape(), |out| {
-        s.Gather(&operand, dim as i64, &index, &out.clone().reinterpreted(plain(x.dtype())))
+        s.Gather(&operand, dim as i64, &index, &out.clone().reinterpreted(plain(s, x.dtype())))
     })
 }
 
 pub(crate) fn embedding(s: &Stream, weight: View<'_>, ids: View<'_>) -> Result<AscendStorage> {
     let (table, index) = (contiguous(s, &weight)?, positions(s, &ids)?);
     let shape = ids.shape().with_inserted(ids.shape().rank(), weight.shape()[1]);
-    let dtype = plain(weight.dtype());
+    let dtype = plain(s, weight.dtype());
     result(s, weight.dtype(), &shape, |out| {
         let table = table.operand.clone().reinterpreted(dtype);
         s.Embedding(&table, &index, &out.clone().reinterpreted(dtype))
@@ -77,14 +77,12 @@ pub(crate) fn index_update(
             let values = contiguous(s, &src)?;
             let before = own(&dst)?.shaped(shape);
             let one = Number::of(1.0, src.dtype());
-            let out = result(s, src.dtype(), &shape, |out| {
-                s.IndexAdd(&before, dim as i64, &index, &values, one, out)
-            })?;
+            let out = result(s, src.dtype(), &shape, |out| s.IndexAdd(&before, dim as i64, &index, &values, one, out))?;
             Ok(out.share())
         }
         ScatterOp::Set => {
             let dst = writable(s, dst)?;
-            let dtype = plain(src.dtype());
+            let dtype = plain(s, src.dtype());
             let place = own(&dst)?.shaped(shape).reinterpreted(dtype);
             let values = if indices.count() == 1 {
                 contiguous(s, &src)?
@@ -126,7 +124,7 @@ pub(crate) fn scatter(
         }
         ScatterOp::Set => {
             let dst = writable(s, dst)?;
-            let dtype = plain(src.dtype());
+            let dtype = plain(s, src.dtype());
             let place = own(&dst)?.shaped(shape).reinterpreted(dtype);
             let over = indices.shape();
             let n = over[dim];
@@ -165,9 +163,9 @@ pub(crate) fn concat(s: &Stream, views: &[View<'_>], dim: usize) -> Result<Ascen
     }
     let (dtype, first) = (views[0].dtype(), views[0].shape());
     let shape = first.with(dim, views.iter().map(|v| v.shape()[dim]).sum());
-    let parts = views.iter().filter(|v| v.count() > 0).map(|v| Ok(strided(v)?.reinterpreted(plain(dtype))));
+    let parts = views.iter().filter(|v| v.count() > 0).map(|v| Ok(strided(v)?.reinterpreted(plain(s, dtype))));
     let parts = parts.collect::<Result<Vec<_>>>()?;
-    result(s, dtype, &shape, |out| s.Cat(&parts, dim as i64, &out.clone().reinterpreted(plain(dtype))))
+    result(s, dtype, &shape, |out| s.Cat(&parts, dim as i64, &out.clone().reinterpreted(plain(s, dtype))))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod device;
 mod diagnose;
 mod elementwise;
 mod error;
+pub mod hccl;
 mod index;
 pub mod library;
 mod loss;
@@ -16,6 +17,8 @@ mod make;
 mod matmul;
 mod memory;
 mod norm;
+#[cfg(feature = "torch-npu")]
+pub mod npu_torch;
 mod optimizer;
 mod random;
 mod reduce;
@@ -30,7 +33,10 @@ pub use device::AscendDevice;
 pub use runtime::Counters;
 pub use storage::AscendStorage;
 
-/// The conformance suite's tests that are known to fail on this backend, with reasons, as the suite reads them.
-pub fn expected_failures() -> &'static str {
-    include_str!("expected-failures.txt")
+/// The conformance suite's tests that are known to fail on a chip, with reasons, as the suite reads them.
+pub fn expected_failures(soc: &str) -> &'static str {
+    match chip::Chip::of(soc).family {
+        chip::Family::P310 => include_str!("expected-failures-310p.txt"),
+        _ => include_str!("expected-failures.txt"),
+    }
 }

@@ -94,7 +94,11 @@ impl Library {
             attempts: attempts.to_vec(),
         };
         if !loaded.iter().any(|l| l.group == search::Group::Runtime) {
-            return Err(missing("no AscendCL: neither libascendcl.so nor libacl_rt.so loads".to_owned(), INSTALL, &attempts));
+            return Err(missing(
+                "no AscendCL: neither libascendcl.so nor libacl_rt.so loads".to_owned(),
+                INSTALL,
+                &attempts,
+            ));
         }
         let find = |name: &CStr| -> Option<NonNull<c_void>> { loaded.iter().find_map(|l| l.symbol(name)) };
         // SAFETY: the symbols come from AscendCL's own libraries, or from ones that stand in for them under their names; that their
@@ -149,11 +153,6 @@ impl Library {
     /// Whether these are the simulator's libraries and no vendor's.
     pub fn is_simulator(&self) -> bool {
         self.loaded.iter().any(|l| l.symbol(c"vlmAscendSimVersion").is_some())
-    }
-
-    /// A symbol that is not in the declarations.
-    pub(crate) fn symbol(&self, name: &CStr) -> Option<NonNull<c_void>> {
-        self.loaded.iter().find_map(|l| l.symbol(name))
     }
 
     /// Whether both phases of an operation are there: `has_operation("RmsNorm")`.

@@ -96,15 +96,16 @@ pub(crate) fn copied(s: &Stream, v: &View<'_>) -> Result<AscendStorage> {
         }
         return Ok(out);
     }
-    let dtype = plain(v.dtype());
+    let dtype = plain(s, v.dtype());
     result(s, v.dtype(), v.shape(), |out| {
         s.InplaceCopy(&out.clone().reinterpreted(dtype), &strided(v)?.reinterpreted(dtype))
     })
 }
 
-/// A type of the same size that every copying operation takes.
-pub(crate) fn plain(dtype: DType) -> DType {
+/// A type of the same size that every copying operation of the chip takes.
+pub(crate) fn plain(s: &Stream, dtype: DType) -> DType {
     match dtype {
+        DType::BF16 if !s.queue().chip.has_bf16() => DType::F16,
         DType::U32 => DType::I32,
         DType::F64 => DType::I64,
         DType::Bool => DType::U8,

@@ -26,9 +26,7 @@ pub(crate) fn matmul(s: &Stream, a: View<'_>, b: View<'_>) -> Result<AscendStora
     let cube = s.queue().chip.cube_math_type();
     if rank > MOST {
         let (a, b) = (contiguous(s, &a)?, contiguous(s, &b)?);
-        return result(s, dtype, &shape, |out| {
-            s.BatchMatMul(&batched(&a), &batched(&b), &batched(out), cube)
-        });
+        return result(s, dtype, &shape, |out| s.BatchMatMul(&batched(&a), &batched(&b), &batched(out), cube));
     }
     let (x, y) = (strided(&a)?, strided(&b)?);
     result(s, dtype, &shape, |out| if rank == 2 { s.Mm(&x, &y, out, cube) } else { s.Matmul(&x, &y, out, cube) })

@@ -69,7 +69,7 @@ pub(crate) fn copy_into(s: &Stream, dst: StorageRef, layout: &Layout, src: View<
         s.queue().copy_on_device((to, a.start * size), (from, b.start * size), b.len() * size)?;
         return Ok(dst);
     }
-    let dtype = plain(src.dtype());
+    let dtype = plain(s, src.dtype());
     let place = strided(&View::new(&dst, layout))?.reinterpreted(dtype);
     s.InplaceCopy(&place, &strided(&src)?.reinterpreted(dtype))?;
     Ok(dst)

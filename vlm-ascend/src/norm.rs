@@ -30,9 +30,7 @@ pub(crate) fn layer_norm(
     let (operand, d) = (strided(&x)?, rows(&x).0 as i64);
     let vector = |v: Option<View<'_>>| v.map(|v| strided(&v)).transpose();
     let (w, b) = (vector(weight)?, vector(bias)?);
-    result(s, x.dtype(), x.shape(), |out| {
-        s.LayerNorm(&operand, &[d], w.as_ref(), b.as_ref(), eps, out, None, None)
-    })
+    result(s, x.dtype(), x.shape(), |out| s.LayerNorm(&operand, &[d], w.as_ref(), b.as_ref(), eps, out, None, None))
 }
 
 /// The statistics are computed again, by the forward operation.

@@ -58,10 +58,10 @@ fn widened(s: &Stream, table: &View<'_>, style: RopeStyle, negated: bool) -> Res
     match style {
         RopeStyle::Interleaved => {
             let pairs = Dims::from_slice(&[b, n, half, 2]);
-            let single = one.operand.clone().with_view(
-                &[b as i64, n as i64, half as i64, 1],
-                &[(n * half) as i64, half as i64, 1, 1],
-            );
+            let single = one
+                .operand
+                .clone()
+                .with_view(&[b as i64, n as i64, half as i64, 1], &[(n * half) as i64, half as i64, 1, 1]);
             result(s, DType::F32, &pairs, |out| s.Cat(&[single.clone(), single.clone()], 3, out))
         }
         _ => {
@@ -92,10 +92,8 @@ pub(crate) fn rope(s: &Stream, tables: &Tables, args: &RopeArgs<'_>) -> Result<O
         _ => return Ok(None),
     };
     let rows = args.cos.shape()[0];
-    let (cos, sin) = (
-        tables.wide(s, &args.cos, args.style, false)?,
-        tables.wide(s, &args.sin, args.style, args.inverse)?,
-    );
+    let (cos, sin) =
+        (tables.wide(s, &args.cos, args.style, false)?, tables.wide(s, &args.sin, args.style, args.inverse)?);
     let as_heads = Dims::from_slice(&[rows, 1, n, r]);
     let (cos, sin) = (cos.shaped(as_heads), sin.shaped(as_heads));
     // The tables are f32, and so is the rotation: rounding the angles would show.
@@ -103,7 +101,8 @@ pub(crate) fn rope(s: &Stream, tables: &Tables, args: &RopeArgs<'_>) -> Result<O
     let part = View::new(x.storage, &part_layout);
     let operand = if dtype == DType::F32 { contiguous(s, &part)? } else { cast(s, &part, DType::F32)? };
     let rotated_shape = Dims::from_slice(&[b, h, n, r]);
-    let rotated = result(s, DType::F32, &rotated_shape, |out| s.RotaryPositionEmbedding(&operand, &cos, &sin, mode, out))?;
+    let rotated =
+        result(s, DType::F32, &rotated_shape, |out| s.RotaryPositionEmbedding(&operand, &cos, &sin, mode, out))?;
     let rotated = cast_storage(s, rotated, dtype)?;
     if r == d {
         return Ok(Some(rotated));

@@ -49,6 +49,10 @@ unsafe impl Send for Handle {}
 unsafe impl Sync for Handle {}
 
 impl Handle {
+    pub(crate) fn new(raw: *mut c_void) -> Self {
+        Handle(raw)
+    }
+
     pub(crate) fn raw(self) -> *mut c_void {
         self.0
     }
@@ -237,7 +241,10 @@ impl Queue {
 
     /// Copies between places of the device, in the order of the stream.
     pub(crate) fn copy_on_device(&self, to: (&Block, usize), from: (&Block, usize), bytes: usize) -> Result<()> {
-        assert!(to.1 + bytes <= to.0.bytes() && from.1 + bytes <= from.0.bytes(), "the copy reaches outside of a block");
+        assert!(
+            to.1 + bytes <= to.0.bytes() && from.1 + bytes <= from.0.bytes(),
+            "the copy reaches outside of a block"
+        );
         let (to, from) = (to.0.address().wrapping_byte_add(to.1), from.0.address().wrapping_byte_add(from.1));
         // SAFETY: both ranges lie within blocks, as was just checked, which return to the pool in the order of the stream.
         unsafe { self.copy(to, from, bytes, Copy::DeviceToDevice) }

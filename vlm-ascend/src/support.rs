@@ -81,6 +81,9 @@ const MOVING: &[OpKind] = &[
 /// How a chip carries out an operation; `native` says whether its fused operations are there.
 pub(crate) fn of(op: OpKind, dtypes: &[DType], chip: &Chip, native: bool) -> Support {
     let computed = chip.dtypes();
+    if op == OpKind::Cast && dtypes.contains(&DType::BF16) && !chip.has_bf16() {
+        return Support::Unsupported;
+    }
     if !MOVING.contains(&op) && dtypes.iter().any(|d| !computed.contains(d)) {
         Support::Unsupported
     } else if op.is_primitive() || native || op == OpKind::Random || op == OpKind::Dropout {

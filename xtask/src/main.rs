@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr)] // Its output is what it is for.
 
+mod bindings;
 mod programs;
 mod run;
 mod stand_ins;
@@ -21,7 +22,11 @@ cargo xtask test [STEP...]      runs all steps, or those named, in their order
 cargo xtask ci                  the same as test, for a machine that has nothing yet
 cargo xtask stand-ins PROGRAM DIR
                                 libraries with which a program built with the feature cuda starts without libtorch
-cargo xtask regenerate          writes the generated documents anew
+cargo xtask ascend-sim --full     the conformance suite on the simulated NPU under every schedule and 20 seeds, on every chip
+cargo xtask ascend-sim --libraries DIR [--split] [--cann N] [--without NAME...]
+                                writes the simulator's libascendcl.so and its fellows, to link or load them
+cargo xtask regenerate [FILE...]
+                                writes the generated documents and declarations anew, or those named
 cargo xtask bench [ARGS...]     whole-model and kernel benchmarks of vlm-bench
 cargo xtask parity-more --python PATH [--seed N] [NAME...]
                                 the step parity with other models: PATH is a Python with the packages of
@@ -56,7 +61,7 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
             Some((what, _)) => bail!("setup takes nothing or libtorch, not {what:?}"),
         },
         "regenerate" => {
-            steps::generated::regenerate()?;
+            steps::generated::regenerate(rest)?;
             Ok(ExitCode::SUCCESS)
         }
         "test" | "ci" => Ok(steps::run(&select(rest)?)),
@@ -69,6 +74,14 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
         }
         "bench" => {
             steps::bench::run(rest)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        "ascend-sim" => {
+            steps::ascend::command(rest)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        bindings::clang::CHILD => {
+            print!("{}", bindings::clang::child(rest)?);
             Ok(ExitCode::SUCCESS)
         }
         "stand-ins" => {

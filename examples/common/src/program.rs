@@ -27,11 +27,19 @@ pub fn register() -> Result<()> {
     vlm_cpu::register()?;
     #[cfg(feature = "cuda")]
     vlm_cuda::register()?;
+    #[cfg(feature = "ascend")]
+    vlm_ascend::register()?;
     Ok(())
 }
 
-/// What a program ends with: an error is told and gives the exit code 2.
+/// Closes the devices: an accelerator is given back before the process goes.
+pub fn close() {
+    vlm_core::backend::Registry::global().close();
+}
+
+/// What a program ends with: devices are closed; an error is told and gives the exit code 2.
 pub fn end(result: Result<()>) -> ExitCode {
+    close();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {

@@ -32,7 +32,12 @@ fn main() -> ExitCode {
     if let Err(e) = vlm_cuda::register() {
         eprintln!("error: {e}");
     }
+    #[cfg(feature = "ascend")]
+    if let Err(e) = vlm_ascend::register() {
+        eprintln!("error: {e}");
+    }
     let report = report::examine();
+    vlm_core::backend::Registry::global().close();
     let works = report["ok"] == true;
     let text = if args.json { format!("{report:#}\n") } else { report::text(&report) };
     // A reader that went away is no failure.

@@ -56,7 +56,9 @@ struct Args {
 
 fn main() -> ExitCode {
     vlm_examples::program::init_logs();
-    match run(&Args::parse()) {
+    let ended = run(&Args::parse());
+    vlm_examples::program::close();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("error: {e:#}");

@@ -97,6 +97,7 @@ fn main() -> ExitCode {
     program::init_logs();
     let args = Args::parse();
     let ended = if args.job.is_given() { args.job().and_then(|config| tuning::run(&config)) } else { run(&args) };
+    program::close();
     match ended {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

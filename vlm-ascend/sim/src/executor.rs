@@ -195,12 +195,9 @@ pub(crate) fn second_phase(op: &'static Op, workspace: u64, size: u64, executor:
         let name = op.phases[1];
         sim.ready(name)?;
         let stream = sim.stream_of_call(stream, name)?;
-        let found = match sim.objects.get(executor) {
-            Some(Object::Executor(e)) => e,
-            _ => {
-                sim.violation(format!("{name} with an executor that was used, destroyed or never made"));
-                return Err(Failure { code: status::INNER_NULLPTR, text: format!("{name}: no such executor") });
-            }
+        let Some(Object::Executor(found)) = sim.objects.get(executor) else {
+            sim.violation(format!("{name} with an executor that was used, destroyed or never made"));
+            return Err(Failure { code: status::INNER_NULLPTR, text: format!("{name}: no such executor") });
         };
         if found.op != name {
             let text = format!("{name} with an executor of {}", found.op);
@@ -226,7 +223,10 @@ pub(crate) fn second_phase(op: &'static Op, workspace: u64, size: u64, executor:
             if !sim.memory.holds(t.address, t.len) {
                 let (at, len) = (t.address, t.len);
                 sim.violation(format!("{name}: a tensor reaches {len} bytes at {at:#x}, which no allocation holds"));
-                return Err(Failure { code: status::PARAM_INVALID, text: format!("{name}: a tensor lies outside of memory") });
+                return Err(Failure {
+                    code: status::PARAM_INVALID,
+                    text: format!("{name}: a tensor lies outside of memory"),
+                });
             }
         }
         let garbage = (needed > 0).then_some(Touch { address: workspace, len: needed });
@@ -246,7 +246,13 @@ pub(crate) fn second_phase(op: &'static Op, workspace: u64, size: u64, executor:
 }
 
 /// Gives an operand of a repeatable executor another storage. `pick` chooses by position among inputs, outputs or all.
-pub(crate) fn set_address(sim: &mut Sim, executor: u64, index: usize, address: u64, pick: fn(&Slot) -> bool) -> Result<(), Failure> {
+pub(crate) fn set_address(
+    sim: &mut Sim,
+    executor: u64,
+    index: usize,
+    address: u64,
+    pick: fn(&Slot) -> bool,
+) -> Result<(), Failure> {
     let refused = |text: &str| Err(Failure { code: status::PARAM_INVALID, text: text.to_owned() });
     match sim.objects.get_mut(executor) {
         Some(Object::Executor(e)) if e.repeatable => match e.slots.iter_mut().filter(|s| pick(s)).nth(index) {

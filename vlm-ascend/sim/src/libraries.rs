@@ -43,7 +43,13 @@ fn is_object(name: &str) -> bool {
 fn runtime_library(name: &str, split: bool) -> &'static str {
     match (split, name) {
         (_, n) if n.starts_with("Hccl") => "libhccl.so",
-        (_, n) if n.starts_with("aclnnCalculate") => if split { "libopapi_nn.so" } else { "libopapi.so" },
+        (_, n) if n.starts_with("aclnnCalculate") => {
+            if split {
+                "libopapi_nn.so"
+            } else {
+                "libopapi.so"
+            }
+        }
         (_, n) if is_object(n) && exports::object::NAMES.contains(&n) || n.starts_with("aclnn") => "libnnopbase.so",
         (false, _) => "libascendcl.so",
         (true, n) if n.starts_with("aclmdl") && !n.starts_with("aclmdlRI") => "libacl_mdl.so",

@@ -38,7 +38,8 @@ pub(crate) enum Object {
     Tensor(TensorObject),
     Scalar(Scalar),
     Ints(Vec<i64>),
-    Floats(Vec<f32>),
+    /// No operation of the table takes floats: only that there is one is known.
+    Floats,
     Bools(Vec<bool>),
     Tensors(Vec<u64>),
     Scalars(Vec<u64>),
@@ -52,7 +53,7 @@ impl Object {
         match self {
             Object::Tensor(_) => "tensors",
             Object::Scalar(_) => "scalars",
-            Object::Ints(_) | Object::Floats(_) | Object::Bools(_) => "arrays",
+            Object::Ints(_) | Object::Floats | Object::Bools(_) => "arrays",
             Object::Tensors(_) => "tensor lists",
             Object::Scalars(_) => "scalar lists",
             Object::Executor(_) => "executors",

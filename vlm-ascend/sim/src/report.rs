@@ -1,4 +1,5 @@
 //! What the simulator saw: calls, violations, leaks.
+#![allow(clippy::print_stderr)] // What it is for: nobody shall take it for an NPU.
 
 use crate::state::{Sim, with};
 use std::collections::BTreeMap;
@@ -67,6 +68,7 @@ pub(crate) fn leaks(sim: &Sim) -> BTreeMap<String, u64> {
     add("device allocations", sim.memory.live().count());
     add("device bytes", sim.memory.live().map(|(_, len)| len).sum());
     add("pinned host allocations", sim.host.count());
+    add("reserved addresses", sim.memory.reserved.count());
     add("streams", sim.streams.count_explicit());
     add("events", sim.events.count());
     add("contexts", sim.contexts.count_explicit());

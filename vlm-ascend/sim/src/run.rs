@@ -1,7 +1,7 @@
 //! What a kernel sees when it runs: the memory of its operands.
 
-use crate::runtime::memory::Memory;
 use crate::plan::Fault;
+use crate::runtime::memory::Memory;
 use crate::types::{DType, Tensor, odd};
 use half::{bf16, f16};
 
@@ -47,7 +47,7 @@ macro_rules! write_as {
 /// The four bits at `place` as a signed number.
 fn nibble(bytes: &[u8], place: usize) -> i8 {
     let byte = bytes[place / 2];
-    let half = if place % 2 == 0 { byte & 15 } else { byte >> 4 };
+    let half = if place.is_multiple_of(2) { byte & 15 } else { byte >> 4 };
     ((half << 4) as i8) >> 4
 }
 
@@ -147,7 +147,7 @@ impl Run<'_> {
                 for (p, &v) in t.places().zip(values) {
                     let (p, v) = (p - base, (v.clamp(-8.0, 7.0) as i8 as u8) & 15);
                     let byte = &mut b[p / 2];
-                    *byte = if p % 2 == 0 { *byte & 0xF0 | v } else { *byte & 15 | v << 4 };
+                    *byte = if p.is_multiple_of(2) { *byte & 0xF0 | v } else { *byte & 15 | v << 4 };
                 }
             }
         }

@@ -1,16 +1,17 @@
 //! The state of the simulated machine: one per process, behind one lock.
+#![allow(clippy::print_stderr)] // What it is for: nobody shall take it for an NPU.
 
 use crate::chip::Chip;
 use crate::config::Config;
 use crate::fault;
 use crate::objects::Objects;
 use crate::report::Report;
+use crate::rng::Rng;
 use crate::runtime::context::Contexts;
 use crate::runtime::event::Events;
 use crate::runtime::host::Host;
 use crate::runtime::memory::Memory;
 use crate::runtime::stream::Streams;
-use crate::rng::Rng;
 use std::cell::RefCell;
 use std::ffi::{CString, c_char};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -20,7 +21,6 @@ pub(crate) mod code {
     pub(crate) const INVALID_PARAM: i32 = 100_000;
     pub(crate) const UNINITIALIZED: i32 = 100_001;
     pub(crate) const REPEAT_INITIALIZE: i32 = 100_002;
-    pub(crate) const INVALID_FILE: i32 = 100_003;
     pub(crate) const REPEAT_FINALIZE: i32 = 100_037;
     pub(crate) const RT_PARAM_INVALID: i32 = 107_000;
     pub(crate) const INVALID_DEVICE: i32 = 107_001;

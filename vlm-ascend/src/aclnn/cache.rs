@@ -108,7 +108,6 @@ impl KeyPart for Number {
     fn add_to(&self, key: &mut Key) {
         key.parts.push(match self {
             Number::F32(v) => i64::from(v.to_bits()),
-            Number::F64(v) => v.to_bits() as i64,
             Number::I64(v) => *v,
         });
     }
@@ -264,8 +263,7 @@ impl Stream {
     /// Gives the tensors of an executor the addresses of this call.
     fn set_addresses(&self, op: &'static str, kept: &Kept, addresses: &[(usize, bool)]) -> Result<()> {
         let library = self.queue.library();
-        let (input, output) =
-            (function!(library, aclSetInputTensorAddr)?, function!(library, aclSetOutputTensorAddr)?);
+        let (input, output) = (function!(library, aclSetInputTensorAddr)?, function!(library, aclSetOutputTensorAddr)?);
         let (mut inputs, mut outputs) = (0, 0);
         for (&(tensor, written), &(address, _)) in kept.tensors.iter().zip(addresses) {
             let (set, index) = if written { (output, &mut outputs) } else { (input, &mut inputs) };

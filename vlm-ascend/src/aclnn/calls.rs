@@ -28,37 +28,86 @@ macro_rules! parameter {
 
 /// What the first phase gets for it.
 macro_rules! raw {
-    ($c:ident, $a:ident, tensor) => { $c.objects.tensor($a)? };
-    ($c:ident, $a:ident, out) => { $c.objects.tensor($a)? };
-    ($c:ident, $a:ident, inout) => { $c.objects.tensor($a)? };
-    ($c:ident, $a:ident, opt_tensor) => { $c.objects.optional($a)? };
-    ($c:ident, $a:ident, opt_out) => { $c.objects.optional($a)? };
-    ($c:ident, $a:ident, opt_inout) => { $c.objects.optional($a)? };
-    ($c:ident, $a:ident, tensors) => { $c.objects.tensors($a)? };
-    ($c:ident, $a:ident, scalar) => { $c.objects.scalar($a)? };
-    ($c:ident, $a:ident, ints) => { $c.objects.ints($a)? };
-    ($c:ident, $a:ident, opt_ints) => { match $a { Some(v) => $c.objects.ints(v)?, None => std::ptr::null_mut() } };
-    ($c:ident, $a:ident, bools) => { $c.objects.bools($a)? };
-    ($c:ident, $a:ident, dtype) => { super::operand::acl_type($a) as aclDataType };
-    ($c:ident, $a:ident, str) => { $a.as_ptr().cast::<c_char>() };
-    ($c:ident, $a:ident, opt_str) => { $a.as_ptr().cast::<c_char>() };
-    ($c:ident, $a:ident, $number:ident) => { $a };
+    ($c:ident, $a:ident, tensor) => {
+        $c.objects.tensor($a)?
+    };
+    ($c:ident, $a:ident, out) => {
+        $c.objects.tensor($a)?
+    };
+    ($c:ident, $a:ident, inout) => {
+        $c.objects.tensor($a)?
+    };
+    ($c:ident, $a:ident, opt_tensor) => {
+        $c.objects.optional($a)?
+    };
+    ($c:ident, $a:ident, opt_out) => {
+        $c.objects.optional($a)?
+    };
+    ($c:ident, $a:ident, opt_inout) => {
+        $c.objects.optional($a)?
+    };
+    ($c:ident, $a:ident, tensors) => {
+        $c.objects.tensors($a)?
+    };
+    ($c:ident, $a:ident, scalar) => {
+        $c.objects.scalar($a)?
+    };
+    ($c:ident, $a:ident, ints) => {
+        $c.objects.ints($a)?
+    };
+    ($c:ident, $a:ident, opt_ints) => {
+        match $a {
+            Some(v) => $c.objects.ints(v)?,
+            None => std::ptr::null_mut(),
+        }
+    };
+    ($c:ident, $a:ident, bools) => {
+        $c.objects.bools($a)?
+    };
+    ($c:ident, $a:ident, dtype) => {
+        super::operand::acl_type($a) as aclDataType
+    };
+    ($c:ident, $a:ident, str) => {
+        $a.as_ptr().cast::<c_char>()
+    };
+    ($c:ident, $a:ident, opt_str) => {
+        $a.as_ptr().cast::<c_char>()
+    };
+    ($c:ident, $a:ident, $number:ident) => {
+        $a
+    };
 }
 
 /// What distinguishes it from other calls, but for addresses.
 macro_rules! part {
-    ($k:ident, $a:ident, opt_ints) => { $a.unwrap_or(&[]).add_to(&mut $k) };
-    ($k:ident, $a:ident, $kind:ident) => { $a.add_to(&mut $k) };
+    ($k:ident, $a:ident, opt_ints) => {
+        $a.unwrap_or(&[]).add_to(&mut $k)
+    };
+    ($k:ident, $a:ident, $kind:ident) => {
+        $a.add_to(&mut $k)
+    };
 }
 
 /// The addresses of its tensors.
 macro_rules! addresses {
-    ($v:ident, $a:ident, tensor) => { $v.push(($a.address, false)) };
-    ($v:ident, $a:ident, out) => { $v.push(($a.address, true)) };
-    ($v:ident, $a:ident, inout) => { $v.push(($a.address, true)) };
-    ($v:ident, $a:ident, opt_tensor) => { $v.extend($a.map(|o| (o.address, false))) };
-    ($v:ident, $a:ident, opt_out) => { $v.extend($a.map(|o| (o.address, true))) };
-    ($v:ident, $a:ident, opt_inout) => { $v.extend($a.map(|o| (o.address, true))) };
+    ($v:ident, $a:ident, tensor) => {
+        $v.push(($a.address, false))
+    };
+    ($v:ident, $a:ident, out) => {
+        $v.push(($a.address, true))
+    };
+    ($v:ident, $a:ident, inout) => {
+        $v.push(($a.address, true))
+    };
+    ($v:ident, $a:ident, opt_tensor) => {
+        $v.extend($a.map(|o| (o.address, false)))
+    };
+    ($v:ident, $a:ident, opt_out) => {
+        $v.extend($a.map(|o| (o.address, true)))
+    };
+    ($v:ident, $a:ident, opt_inout) => {
+        $v.extend($a.map(|o| (o.address, true)))
+    };
     ($v:ident, $a:ident, $kind:ident) => {};
 }
 
@@ -76,7 +125,7 @@ macro_rules! methods {
                         let mut key = Key::new(NAME);
                         $(part!(key, $name, $kind);)*
                         #[allow(unused_mut)] // Some operations have no tensors.
-                        let mut addresses: Vec<(usize, bool)> = Vec::new();
+                        let mut addresses: Vec<(usize, bool)> = Vec::with_capacity(8);
                         $(addresses!(addresses, $name, $kind);)*
                         if self.replay(&key, &addresses, run)? {
                             return Ok(());

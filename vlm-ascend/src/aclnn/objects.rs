@@ -94,7 +94,6 @@ impl Objects {
         let made = unsafe {
             match n {
                 Number::F32(mut v) => create((&raw mut v).cast(), 0 as _),
-                Number::F64(mut v) => create((&raw mut v).cast(), 11 as _),
                 Number::I64(mut v) => create((&raw mut v).cast(), 9 as _),
             }
         };

@@ -121,7 +121,6 @@ impl Operand {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Number {
     F32(f32),
-    F64(f64),
     I64(i64),
 }
 

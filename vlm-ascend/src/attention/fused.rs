@@ -1,7 +1,7 @@
 //! FlashAttention by the training operation, which also serves inference.
 
-use super::mask::{COMPRESSED, Masks, is_open};
 use super::Sizes;
+use super::mask::{COMPRESSED, Masks, is_open};
 use crate::aclnn::{Number, Operand, Stream};
 use crate::make::{Held, result, room, strided};
 use crate::storage::AscendStorage;

@@ -1,7 +1,7 @@
 //! Attention of inference by two products and a softmax.
 
-use super::mask::{Masks, is_open};
 use super::Sizes;
+use super::mask::{Masks, is_open};
 use crate::aclnn::{Number, Operand, Stream};
 use crate::make::{Held, contiguous, result, strided};
 use crate::storage::AscendStorage;
@@ -14,12 +14,7 @@ fn shared(v: &View<'_>) -> Result<Operand> {
     strided(&View::new(v.storage, &layout))
 }
 
-pub(super) fn forward(
-    stream: &Stream,
-    masks: &Masks,
-    args: &AttentionArgs<'_>,
-    s: &Sizes,
-) -> Result<AscendStorage> {
+pub(super) fn forward(stream: &Stream, masks: &Masks, args: &AttentionArgs<'_>, s: &Sizes) -> Result<AscendStorage> {
     let (dtype, cube) = (args.q.dtype(), stream.queue().chip.cube_math_type());
     let group = s.h / s.h_kv;
     let grouped = |n: usize, last: usize| Dims::from_slice(&[s.b, s.h_kv, group, n, last]);

@@ -3,7 +3,7 @@
 use crate::aclnn::{Number, Stream};
 use crate::make::{Held, copied, result, strided};
 use crate::storage::AscendStorage;
-use vlm_core::backend::View;
+use vlm_core::backend::{OpKind, View};
 use vlm_core::{DType, Result};
 
 /// The view in another element type. Between floats and integers the device converts towards zero and saturates for signed types;
@@ -11,6 +11,11 @@ use vlm_core::{DType, Result};
 pub(crate) fn cast_to(s: &Stream, x: View<'_>, dtype: DType) -> Result<AscendStorage> {
     if x.dtype() == dtype {
         return copied(s, &x);
+    }
+    for given in [x.dtype(), dtype] {
+        if given == DType::BF16 {
+            crate::make::computes(s, OpKind::Cast, dtype, given)?;
+        }
     }
     let (shape, unsigned) = (x.shape(), matches!(dtype, DType::U8 | DType::U32));
     if !x.dtype().is_float() || !unsigned {

@@ -48,10 +48,14 @@ fn kind(code: i32) -> ErrorKind {
 
 fn remedy(code: i32) -> &'static str {
     match code {
-        1 | 2 => "give all ranks the same root information and number of ranks, and each a number and a device of its own",
+        1 | 2 => {
+            "give all ranks the same root information and number of ranks, and each a number and a device of its own"
+        }
         3 | 24 => "set HCCL_BUFFSIZE lower: every group takes twice as many MiB of each device",
         5 => "cast to f32 or i32 first",
-        9 | 11 | 12 => "see whether all ranks run; HCCL_CONNECT_TIMEOUT and HCCL_EXEC_TIMEOUT are how many seconds they are waited for",
+        9 | 11 | 12 => {
+            "see whether all ranks run; HCCL_CONNECT_TIMEOUT and HCCL_EXEC_TIMEOUT are the seconds to wait for them"
+        }
         13 | 14 | 19 => "see whether the ranks reach each other: HCCL_IF_IP and HCCL_SOCKET_IFNAME choose the network",
         21..=23 => "look at what the other ranks say first, then start all again",
         _ => "`doctor` shows driver, CANN and chip",

@@ -112,7 +112,13 @@ pub(super) fn load_all() -> (Vec<Loaded>, Vec<Attempt>) {
             let candidates: Vec<String> = match &forced {
                 Some(folder) => vec![folder.join(name).display().to_string()],
                 None => std::iter::once(by_name)
-                    .chain(folders().into_iter().map(|f| f.join(name)).filter(|p| p.exists()).map(|p| p.display().to_string()))
+                    .chain(
+                        folders()
+                            .into_iter()
+                            .map(|f| f.join(name))
+                            .filter(|p| p.exists())
+                            .map(|p| p.display().to_string()),
+                    )
                     .collect(),
             };
             for asked in candidates {
@@ -146,7 +152,13 @@ pub(super) fn version_of_installation() -> Option<String> {
     let mut homes: Vec<PathBuf> = folders().into_iter().filter_map(|f| f.parent().map(PathBuf::from)).collect();
     homes.dedup();
     for home in homes {
-        for file in ["version.cfg", "compiler/version.info", "runtime/version.info", "x86_64-linux/ascend_toolkit_install.info", "aarch64-linux/ascend_toolkit_install.info"] {
+        for file in [
+            "version.cfg",
+            "compiler/version.info",
+            "runtime/version.info",
+            "x86_64-linux/ascend_toolkit_install.info",
+            "aarch64-linux/ascend_toolkit_install.info",
+        ] {
             let Ok(text) = std::fs::read_to_string(home.join(file)) else { continue };
             if let Some(version) = version_in(&text) {
                 return Some(version);

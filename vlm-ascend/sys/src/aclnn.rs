@@ -208,3 +208,29 @@ macro_rules! aclnn_type {
     (opt_str) => { *const ::std::ffi::c_char };
     ($number:ident) => { $number };
 }
+
+/// An operation of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Aclnn {
+    /// Its name without the prefix `aclnn`.
+    pub name: &'static str,
+    /// The part of the split operator libraries that has it: `math` for `libopapi_math.so`.
+    pub library: &'static str,
+    /// The first major version of CANN that has it.
+    pub since: u32,
+    /// The names and kinds of the arguments of its first phase, without the workspace size and the executor.
+    pub arguments: &'static [(&'static str, &'static str)],
+}
+
+macro_rules! list {
+    ($($library:ident $since:literal $op:ident($($name:ident: $kind:ident),* $(,)?);)*) => {
+        /// The operations of [`for_each_aclnn!`], for programs that want to look at them.
+        pub static ACLNN: &[Aclnn] = &[$(Aclnn {
+            name: stringify!($op),
+            library: stringify!($library),
+            since: $since,
+            arguments: &[$((stringify!($name), stringify!($kind))),*],
+        }),*];
+    };
+}
+for_each_aclnn!(list);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use vlm_ascend_sim::libraries::{Options, write};
 
 /// The simulator as cargo built it, beside the test's executable.
-pub fn core() -> PathBuf {
+pub(crate) fn core() -> PathBuf {
     let exe = std::env::current_exe().expect("a test has an executable");
     let beside = exe.parent().expect("it lies in a folder");
     let found = [beside, beside.parent().unwrap_or(beside)].map(|f| f.join("libvlm_ascend_sim.so"));
@@ -14,7 +14,7 @@ pub fn core() -> PathBuf {
 }
 
 /// Writes a set of the simulator's libraries into a folder of this name, once per process.
-pub fn libraries(name: &str, options: &Options) -> PathBuf {
+pub(crate) fn libraries(name: &str, options: &Options) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("ascend-{name}-{}", std::process::id()));
     if !folder.exists() {
         write(&folder, &core(), options).expect("the simulator's libraries can be made");
@@ -23,7 +23,7 @@ pub fn libraries(name: &str, options: &Options) -> PathBuf {
 }
 
 /// Has this process use the simulator with these settings (`chip=…,schedule=…,seed=…`), for all of its tests.
-pub fn simulator(settings: &str) {
+pub(crate) fn simulator(settings: &str) {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
         let folder = libraries("sim", &Options::default());
@@ -38,7 +38,7 @@ pub fn simulator(settings: &str) {
 }
 
 /// Says something to the simulator in this process; its answer.
-pub fn control(command: &str) -> String {
+pub(crate) fn control(command: &str) -> String {
     type Control = unsafe extern "C" fn(*const c_char, *mut c_char, usize) -> isize;
     let folder = std::env::var_os("VLM_ASCEND_LIBRARIES").expect("the simulator was chosen");
     let library = Path::new(&folder).join("libascendcl.so");
@@ -57,6 +57,6 @@ pub fn control(command: &str) -> String {
 }
 
 /// What the simulator has seen so far.
-pub fn report() -> serde_json::Value {
+pub(crate) fn report() -> serde_json::Value {
     serde_json::from_str(&control("report")).expect("the report is JSON")
 }

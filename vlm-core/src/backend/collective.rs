@@ -1,10 +1,10 @@
 //! Work of several devices together: sums over all of them, copies from one to all.
 //!
-//! A [`Collective`] is one device's membership in a group whose members, the ranks, are numbered from 0. Each rank is a thread or a
-//! process with a device of its own. All call the same methods in the same order, with equal element types, lengths and operators;
-//! a call is done when all ranks have made it. What is ahead of a call on its device is done first, what comes after sees its
-//! result, so nobody has to wait in between. A rank that goes away, or that asks for something else, is an error for the others and
-//! never a wait without end.
+//! A [`Collective`] is one device's membership in a group whose members, the ranks, are numbered from 0. Each rank is a
+//! thread or a process with a device of its own. All call the same methods in the same order, with equal element types,
+//! lengths and operators; a call is done when all ranks have made it. What is ahead of a call on its device is done
+//! first, what comes after sees its result, so nobody has to wait in between. A rank that goes away, or that asks for
+//! something else, is an error for the others and never a wait without end.
 //!
 //! ```
 //! use vlm_core::Device;
@@ -61,13 +61,14 @@ impl CollectiveOp {
 /// One device's membership in a group, see [the module documentation](self).
 ///
 /// No layer checks arguments before these methods, as core does for those of the device: they check themselves, by
-/// [`CollectiveOp::check`], [`check_root`] and [`check_parts`]. That the other ranks pass the same is checked as far as the library
-/// below can.
+/// [`CollectiveOp::check`], [`check_root`] and [`check_parts`]. That the other ranks pass the same is checked as far as
+/// the library below can.
 ///
 /// # Errors
-/// Besides those named: [`ErrorKind::Device`] for a storage of another device, [`ErrorKind::Unsupported`] for an element type that the
-/// device's collectives do not take, [`ErrorKind::DeviceLost`] and [`ErrorKind::Backend`] when the group broke. On a device that works
-/// asynchronously the latter surface when something waits, see [`DeviceProperties`](super::DeviceProperties).
+/// Besides those named: [`ErrorKind::Device`] for a storage of another device, [`ErrorKind::Unsupported`] for an
+/// element type that the device's collectives do not take, [`ErrorKind::DeviceLost`] and [`ErrorKind::Backend`] when
+/// the group broke. On a device that works asynchronously the latter surface when something waits, see
+/// [`DeviceProperties`](super::DeviceProperties).
 pub trait Collective: Send + Sync + Debug {
     /// This rank's number, below [`Collective::size`].
     fn rank(&self) -> usize;
@@ -75,14 +76,15 @@ pub trait Collective: Send + Sync + Debug {
     /// How many ranks there are.
     fn size(&self) -> usize;
 
-    /// Every element of `x` joined with those in its place on the other ranks. `x` is given up and comes back: it is written in place
-    /// where that was its only handle, see [`StorageRef`].
+    /// Every element of `x` joined with those in its place on the other ranks. `x` is given up and comes back: it is
+    /// written in place where that was its only handle, see [`StorageRef`].
     ///
     /// # Errors
     /// [`ErrorKind::DType`], see [`CollectiveOp::check`].
     fn all_reduce(&self, op: CollectiveOp, x: StorageRef) -> Result<StorageRef>;
 
-    /// The elements of rank `root`'s `x`, which has the same length everywhere; given up as in [`Collective::all_reduce`].
+    /// The elements of rank `root`'s `x`, which has the same length everywhere; given up as in
+    /// [`Collective::all_reduce`].
     ///
     /// # Errors
     /// [`ErrorKind::Index`] if there is no rank `root`.

@@ -136,6 +136,13 @@ impl Registry {
         self.open_in(&*backend, ordinal)
     }
 
+    /// Forgets the devices that are open. Each is closed when the last handle to it is gone, and opened anew if it is asked for again.
+    pub fn close(&self) {
+        // Taken out first: closing a device may take long, and may ask the registry.
+        let open = std::mem::take(&mut self.lock().open);
+        drop(open);
+    }
+
     pub(super) fn reference(&self) -> Device {
         let found = self.open_in(&reference::ReferenceBackend, 0);
         found.unwrap_or_else(|_| unreachable!("the reference device has ordinal 0"))

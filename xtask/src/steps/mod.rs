@@ -1,5 +1,7 @@
 //! The steps of `cargo xtask test`, cheapest first.
 
+pub(crate) mod ascend;
+mod ascend_headers;
 mod bad_input;
 pub(crate) mod bench;
 mod code;
@@ -11,7 +13,7 @@ mod kill;
 pub(crate) mod libtorch;
 mod package;
 pub(crate) mod parity;
-mod python;
+pub(crate) mod python;
 
 use anyhow::Result;
 use std::process::ExitCode;
@@ -39,6 +41,7 @@ pub(crate) const ALL: &[Step] = &[
     step("docs", "the documentation builds without a warning", code::docs),
     step("minimal", "vlm-core builds without features, a C compiler or a system library", code::minimal),
     step("generated", "generated documents are up to date", generated::check),
+    step("ascend-headers", "our declarations of AscendCL are those of the vendor's headers", ascend_headers::run),
     step("package", "the packaged crates run the README's first example outside of the workspace", package::run),
     step(
         "parity",
@@ -47,6 +50,17 @@ pub(crate) const ALL: &[Step] = &[
     ),
     step("cuda-start", "without libtorch's CUDA part, without a driver: each is named, the CPUs work", cuda::start),
     step("cuda-job", "the main job on libtorch's CPU is as accurate as on ours", cuda::job),
+    step(
+        "ascend-sim",
+        "the conformance suite on the simulated NPU: schedules, seeds, chips, with and without fused operations",
+        ascend::conformance,
+    ),
+    step(
+        "ascend-start",
+        "without CANN, with an old one, without a device: each is named, the CPUs work",
+        ascend::start,
+    ),
+    step("ascend-job", "the main job on the simulated NPU is as accurate as on our CPU", ascend::job),
     step("hub", "huggingface_hub and vlm read each other's caches of models", hub::run),
     step("job", "the main job ends in time with at least 0.90 after tuning", job::run),
     step("peft", "transformers and PEFT load what the main job wrote and answer the same", python::peft),

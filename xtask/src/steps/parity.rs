@@ -14,9 +14,11 @@ use std::process::Command;
 const COLUMNS: [&str; 9] =
     ["decoded", "resize_pil", "preprocess", "case", "train", "grad", "after3", "lora", "adapters"];
 /// On which devices it is judged; adapters are those that the first one wrote.
-const DEVICES: [&str; 3] = ["cpu", "torch-cpu", RECORDED];
+const DEVICES: [&str; 4] = ["cpu", "torch-cpu", RECORDED, ASCEND];
 /// `cpu` with decoding steps that are recorded once and done again.
 const RECORDED: &str = "recorded";
+/// The simulated NPU, on which nothing runs before it is waited for.
+const ASCEND: &str = "ascend:0";
 /// Tensors that are not judged. 16-bit grey: Pillow clips it, we scale it. The bias of keys has no gradient but rounding, which
 /// AdamW makes as large as any other where nothing else is trained; transformers differs from itself there.
 const SKIPPED: &str = "*/gray16*,lora/bias_all/after3/*k_proj.bias";
@@ -72,7 +74,7 @@ fn judge_all(data: &Path, folders: &[PathBuf], out: &Path) -> Result<()> {
             for dtype in ["f32", "bf16"] {
                 // Pictures are computed on the host, whatever the device.
                 let once = name == "image_ops" && (device, dtype) != (DEVICES[0], "f32");
-                if !once && (device != RECORDED || dtype == "f32") {
+                if !once && (![RECORDED, ASCEND].contains(&device) || dtype == "f32") {
                     let to = out.join(device).join(dtype).join(&name);
                     said.push((name.clone(), device, dtype, judge(data, folder, &to, device, dtype)?));
                 }
@@ -113,6 +115,9 @@ fn judge(data: &Path, folder: &Path, out: &Path, device: &str, dtype: &str) -> R
     let mut run = programs::program("parity")?;
     let (spec, graphs) = if device == RECORDED { ("cpu", &["--graphs"][..]) } else { (device, &[][..]) };
     run.args([&dir, "--device", spec, "--dtype", dtype, "--out", &to]).args(graphs);
+    if device == ASCEND {
+        super::ascend::simulate(&mut run, "schedule=delayed,seed=1")?;
+    }
     if dtype == "f32" && device == DEVICES[0] {
         run.arg("--save-adapters");
     }

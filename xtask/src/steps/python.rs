@@ -50,6 +50,20 @@ pub(super) fn setup() -> Result<()> {
     std::fs::write(note, REQUIREMENTS).context("noting what .venv holds")
 }
 
+/// pip, of whichever Python has it: for what is fetched into folders of its own.
+pub(crate) fn pip() -> Result<Command> {
+    let system = std::env::var_os("PYTHON").map_or_else(|| "python3".into(), PathBuf::from);
+    for python in [interpreter(), system] {
+        let mut command = Command::new(python);
+        command.args(["-m", "pip"]);
+        let mut probe = Command::new(command.get_program());
+        if capture(probe.args(["-m", "pip", "--version"])).is_ok_and(|said| said.code == Some(0)) {
+            return Ok(command);
+        }
+    }
+    bail!("no Python here has pip; run `cargo xtask setup` first, or install it (Debian: apt-get install python3-pip)")
+}
+
 /// Debian keeps `ensurepip` in a package of its own. An environment without pip, filled by the system's pip, does too.
 fn without_ensurepip(python: &std::ffi::OsStr, why: &str) -> Result<Command> {
     let venv = path(".venv");

@@ -63,7 +63,7 @@ impl Sim {
             return Ok(());
         }
         let always = matches!(dtype, DType::I8 | DType::I16 | DType::I32 | DType::F16 | DType::F32);
-        if !always && !(wide && matches!(dtype, DType::I64 | DType::BF16)) {
+        if !(always || wide && matches!(dtype, DType::I64 | DType::BF16)) {
             return refuse(format!("of {dtype:?}"));
         }
         let narrow = match (wide, r.op) {
@@ -75,7 +75,14 @@ impl Sim {
     }
 
     /// A buffer of an operation, in whole.
-    fn buffer(&mut self, r: &Request, comm: &Comm, what: &str, at: *const c_void, elements: u64) -> Outcome<Option<Touch>> {
+    fn buffer(
+        &mut self,
+        r: &Request,
+        comm: &Comm,
+        what: &str,
+        at: *const c_void,
+        elements: u64,
+    ) -> Outcome<Option<Touch>> {
         let size = dtype(r.dtype).map_or(0, |d| d.bits() / 8);
         let Some(len) = usize::try_from(elements).ok().and_then(|n| n.checked_mul(size)) else {
             return fail(result::PARA, format!("{}: {elements} elements are too many", r.name));
@@ -88,7 +95,10 @@ impl Sim {
             return fail(result::PTR, format!("{}: {what} is null", r.name));
         }
         if !self.memory.holds(address, len) {
-            self.violation(format!("{}: {what} reaches {len} bytes at {address:#x}, which no allocation holds", r.name));
+            self.violation(format!(
+                "{}: {what} reaches {len} bytes at {address:#x}, which no allocation holds",
+                r.name
+            ));
             return fail(result::PARA, format!("{}: {what} lies outside of memory", r.name));
         }
         if self.memory.device_of(address) != Some(comm.device) {
@@ -122,7 +132,13 @@ impl Sim {
         let (sends, receives) = match r.kind {
             Kind::AllReduce => (r.count, r.count),
             Kind::Reduce => (r.count, if root { r.count } else { 0 }),
-            Kind::Broadcast => if root { (r.count, 0) } else { (0, r.count) },
+            Kind::Broadcast => {
+                if root {
+                    (r.count, 0)
+                } else {
+                    (0, r.count)
+                }
+            }
             Kind::AllGather => (r.count, all),
             Kind::ReduceScatter => (all, r.count),
             Kind::Scatter => (if root { all } else { 0 }, r.count),
@@ -211,7 +227,7 @@ exports! {
             sim.ready(name)?;
             let device = sim.current_device(name)?;
             let Some(bytes) = root.get(ROOT_INFO as u64).filter(|_| !root.is_null() && !made.is_null()) else {
-                return fail(result::PTR, format!("{name}: the root information or the place for the communicator is null"));
+                return fail(result::PTR, format!("{name}: root information or communicator is null"));
             };
             if ranks == 0 || rank >= ranks {
                 return fail(result::PARA, format!("{name}: there is no rank {rank} of {ranks}"));
@@ -272,7 +288,8 @@ exports! {
         let code = hccl(name, |sim| {
             let comm_ = sim.communicator(name, comm.id())?;
             if comm_.pending() > 0 {
-                sim.violation(format!("{name} of a communicator with {} operations that have not run", comm_.pending()));
+                let pending = comm_.pending();
+                sim.violation(format!("{name} of a communicator with {pending} operations that have not run"));
             }
             sim.objects.remove(comm.id());
             found = Some(comm_);
@@ -309,8 +326,17 @@ exports! {
         usize::try_from(code).ok().and_then(|c| ERRORS.get(c)).unwrap_or(&c"unknown error").as_ptr()
     }
 
-    fn HcclAllReduce(send: *const c_void, receive: *mut c_void, count: u64, dtype: i32, op: i32, comm: Ref, stream: Ref) -> i32 {
-        run(Request { name: "HcclAllReduce", kind: Kind::AllReduce, send, receive, count, dtype, op, root: 0 }, comm, stream)
+    fn HcclAllReduce(
+        send: *const c_void,
+        receive: *mut c_void,
+        count: u64,
+        dtype: i32,
+        op: i32,
+        comm: Ref,
+        stream: Ref,
+    ) -> i32 {
+        let (name, kind) = ("HcclAllReduce", Kind::AllReduce);
+        run(Request { name, kind, send, receive, count, dtype, op, root: 0 }, comm, stream)
     }
 
     fn HcclBroadcast(buffer: *mut c_void, count: u64, dtype: i32, root: u32, comm: Ref, stream: Ref) -> i32 {
@@ -319,10 +345,19 @@ exports! {
     }
 
     fn HcclAllGather(send: *const c_void, receive: *mut c_void, count: u64, dtype: i32, comm: Ref, stream: Ref) -> i32 {
-        run(Request { name: "HcclAllGather", kind: Kind::AllGather, send, receive, count, dtype, op: 0, root: 0 }, comm, stream)
+        let (name, kind) = ("HcclAllGather", Kind::AllGather);
+        run(Request { name, kind, send, receive, count, dtype, op: 0, root: 0 }, comm, stream)
     }
 
-    fn HcclReduceScatter(send: *const c_void, receive: *mut c_void, count: u64, dtype: i32, op: i32, comm: Ref, stream: Ref) -> i32 {
+    fn HcclReduceScatter(
+        send: *const c_void,
+        receive: *mut c_void,
+        count: u64,
+        dtype: i32,
+        op: i32,
+        comm: Ref,
+        stream: Ref,
+    ) -> i32 {
         let (name, kind) = ("HcclReduceScatter", Kind::ReduceScatter);
         run(Request { name, kind, send, receive, count, dtype, op, root: 0 }, comm, stream)
     }
@@ -340,18 +375,27 @@ exports! {
         run(Request { name: "HcclReduce", kind: Kind::Reduce, send, receive, count, dtype, op, root }, comm, stream)
     }
 
-    fn HcclScatter(send: *const c_void, receive: *mut c_void, count: u64, dtype: i32, root: u32, comm: Ref, stream: Ref) -> i32 {
-        run(Request { name: "HcclScatter", kind: Kind::Scatter, send, receive, count, dtype, op: 0, root }, comm, stream)
+    fn HcclScatter(
+        send: *const c_void,
+        receive: *mut c_void,
+        count: u64,
+        dtype: i32,
+        root: u32,
+        comm: Ref,
+        stream: Ref,
+    ) -> i32 {
+        let (name, kind) = ("HcclScatter", Kind::Scatter);
+        run(Request { name, kind, send, receive, count, dtype, op: 0, root }, comm, stream)
     }
 
     fn HcclSend(buffer: *const c_void, count: u64, dtype: i32, to: u32, comm: Ref, stream: Ref) -> i32 {
-        let r = Request { name: "HcclSend", kind: Kind::Send, send: buffer, receive: NOTHING, count, dtype, op: 0, root: to };
-        run(r, comm, stream)
+        let (name, kind) = ("HcclSend", Kind::Send);
+        run(Request { name, kind, send: buffer, receive: NOTHING, count, dtype, op: 0, root: to }, comm, stream)
     }
 
     fn HcclRecv(buffer: *mut c_void, count: u64, dtype: i32, from: u32, comm: Ref, stream: Ref) -> i32 {
-        let r = Request { name: "HcclRecv", kind: Kind::Recv, send: NOTHING, receive: buffer, count, dtype, op: 0, root: from };
-        run(r, comm, stream)
+        let (name, kind) = ("HcclRecv", Kind::Recv);
+        run(Request { name, kind, send: NOTHING, receive: buffer, count, dtype, op: 0, root: from }, comm, stream)
     }
 
     fn HcclAlltoAll(
@@ -366,7 +410,8 @@ exports! {
     ) -> i32 {
         let (name, kind) = ("HcclAlltoAll", Kind::AlltoAll);
         if (send_count, send_type) != (receive_count, receive_type) || send == receive {
-            return hccl(name, |_| fail(result::PARA, format!("{name}: both sides have one count and one type, and buffers of their own")));
+            let text = format!("{name}: both sides have one count and one type, and buffers of their own");
+            return hccl(name, |_| fail(result::PARA, text));
         }
         let r = Request { name, kind, send, receive, count: send_count, dtype: send_type, op: 0, root: 0 };
         run(r, comm, stream)

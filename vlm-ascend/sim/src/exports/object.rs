@@ -7,9 +7,7 @@ use crate::state::{Outcome, Sim, call, code, fail, make};
 use crate::types::{DType, Scalar, Tensor, contiguous_strides};
 use half::{bf16, f16};
 use std::ffi::c_void;
-use vlm_ascend_sys::{
-    aclBoolArray, aclFloatArray, aclIntArray, aclScalar, aclScalarList, aclTensor, aclTensorList,
-};
+use vlm_ascend_sys::{aclBoolArray, aclFloatArray, aclIntArray, aclScalar, aclScalarList, aclTensor, aclTensorList};
 
 /// What `aclCreateTensor` was called with.
 struct Description {
@@ -39,7 +37,8 @@ impl Description {
             None => contiguous_strides(&dims),
         };
         let storage = storage_dims.iter().product::<i64>() as usize;
-        let tensor = Tensor { dtype, dims, strides, offset: self.offset as usize, format: self.format, storage, slot: 0 };
+        let tensor =
+            Tensor { dtype, dims, strides, offset: self.offset as usize, format: self.format, storage, slot: 0 };
         if !tensor.is_empty() && tensor.end() > storage {
             sim.violation(format!(
                 "aclCreateTensor: a view of {:?} with strides {:?} and offset {} reaches element {} of a storage of {storage}",
@@ -50,7 +49,7 @@ impl Description {
             ));
             return refuse("the view reaches outside of its storage".to_owned());
         }
-        if self.address % 32 != 0 {
+        if !self.address.is_multiple_of(32) {
             sim.report.unaligned += 1;
         }
         Ok(TensorObject { tensor, storage_dims, address: self.address })
@@ -271,14 +270,14 @@ exports! {
 
     fn aclCreateFloatArray(values: Values<f32>, n: u64) -> *mut aclFloatArray {
         make("aclCreateFloatArray", |sim| match values.get(n) {
-            Some(v) => Ok(sim.objects.add(Object::Floats(v))),
+            Some(_) => Ok(sim.objects.add(Object::Floats)),
             None => fail(code::INVALID_PARAM, "aclCreateFloatArray of null"),
         })
     }
 
     fn aclDestroyFloatArray(array: Ref) -> i32 {
         call("aclDestroyFloatArray", |sim| {
-            sim.destroy("aclDestroyFloatArray", array.id(), |o| matches!(o, Object::Floats(_))).map(|_| ())
+            sim.destroy("aclDestroyFloatArray", array.id(), |o| matches!(o, Object::Floats)).map(|_| ())
         })
     }
 

@@ -109,7 +109,8 @@ impl Joining {
     }
 }
 
-/// Takes what the hub sends as soon as it comes, so that the hub never waits for a rank whose program does something else.
+/// Takes what the hub sends as soon as it comes, so that the hub never waits for a rank whose program does something
+/// else.
 fn listen_to(stream: &UnixStream, inbox: &(Mutex<Inbox>, Condvar)) {
     loop {
         let answer = match receive(&mut &*stream, 1 << 40) {
@@ -177,7 +178,8 @@ impl Comm {
         self.error.store(code, Ordering::Relaxed);
     }
 
-    /// Leaves the group, once all that was done has reached everyone: the hub may be in this process, which may end now.
+    /// Leaves the group, once all that was done has reached everyone: the hub may be in this process, which may end
+    /// now.
     pub(crate) fn leave(&self) {
         let guard = lock(&self.writing);
         let said = send(&mut &self.stream, Tag::Bye, &Call::none(), &[]);

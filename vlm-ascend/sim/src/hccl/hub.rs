@@ -44,14 +44,22 @@ fn introduce(stream: UnixStream, token: [u8; TOKEN]) -> Option<Joined> {
     let frame = receive(&mut &stream, TOKEN).ok()?;
     stream.set_read_timeout(None).ok()?;
     let right = frame.tag == Tag::Join && frame.payload == token;
-    right.then_some(Joined { stream, rank: frame.call.root as usize, ranks: frame.call.count as usize, device: frame.call.seq })
+    right.then_some(Joined {
+        stream,
+        rank: frame.call.root as usize,
+        ranks: frame.call.count as usize,
+        device: frame.call.seq,
+    })
 }
 
 /// Why this rank does not fit to those that are there.
 fn misfit(new: &Joined, there: &[Joined]) -> Option<String> {
     for old in there {
         if old.ranks != new.ranks {
-            return Some(format!("rank {} was told of {} ranks, rank {} of {}", old.rank, old.ranks, new.rank, new.ranks));
+            return Some(format!(
+                "rank {} was told of {} ranks, rank {} of {}",
+                old.rank, old.ranks, new.rank, new.ranks
+            ));
         }
         if old.rank == new.rank {
             return Some(format!("rank {} joined twice", new.rank));
@@ -135,13 +143,8 @@ fn serve(joined: Vec<Joined>) {
     for j in &joined {
         let _ = send(&mut &j.stream, Tag::Ready, &Call::none(), &[]);
     }
-    let group = Group {
-        streams,
-        gone: vec![None; ranks],
-        broken: None,
-        gatherings: BTreeMap::new(),
-        pairs: HashMap::new(),
-    };
+    let group =
+        Group { streams, gone: vec![None; ranks], broken: None, gatherings: BTreeMap::new(), pairs: HashMap::new() };
     let group = Arc::new(Mutex::new(group));
     for j in joined {
         let group = group.clone();
@@ -219,7 +222,11 @@ impl Group {
         if let Some((mismatch, text)) = self.broken.clone() {
             return self.answer(rank, Tag::Failed, call.id, mismatch, text.as_bytes());
         }
-        if call.kind.is_pair() { self.pair(rank, call, data) } else { self.gather(rank, call, data) }
+        if call.kind.is_pair() {
+            self.pair(rank, call, data)
+        } else {
+            self.gather(rank, call, data)
+        }
         self.check_gone();
     }
 

@@ -47,7 +47,8 @@ impl Job {
     fn check(&self, sim: &mut Sim) -> Result<(), Fault> {
         for t in self.send.iter().chain(&self.receive) {
             if !sim.memory.holds(t.address, t.len) {
-                let text = format!("{} ran on {} bytes at {:#x} that are no longer allocated", self.name, t.len, t.address);
+                let text =
+                    format!("{} ran on {} bytes at {:#x} that are no longer allocated", self.name, t.len, t.address);
                 sim.violation(text.clone());
                 return Err(self.broken(507_015, result::RUNTIME, text));
             }
@@ -86,7 +87,8 @@ impl Joint for Job {
             Ok(Some(Answer::Failed(false, text))) => Err(self.broken(LINK, result::REMOTE, text)),
             Ok(None) => match execution_limit().filter(|&limit| since.elapsed() > limit) {
                 Some(limit) => {
-                    let text = format!("not all ranks came to {} within {} seconds", self.call.words(), limit.as_secs());
+                    let text =
+                        format!("not all ranks came to {} within {} seconds", self.call.words(), limit.as_secs());
                     Err(self.broken(LATE, result::TIMEOUT, text))
                 }
                 None => Ok(false),

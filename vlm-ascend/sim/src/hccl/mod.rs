@@ -1,8 +1,9 @@
 //! The collective operations between devices, of one process or of several on one machine.
 //!
-//! Who asks for root information opens a [`hub`]: a thread that the ranks connect to over a local socket. A rank sends it what an
-//! operation takes when the operation's turn comes on its stream, and gets the result when all ranks have done so. So ranks
-//! that are threads, devices or processes go the same way, and one that ends or asks for something else is noticed by all.
+//! Who asks for root information opens a [`hub`]: a thread that the ranks connect to over a local socket. A rank sends
+//! it what an operation takes when the operation's turn comes on its stream, and gets the result when all ranks have
+//! done so. So ranks that are threads, devices or processes go the same way, and one that ends or asks for something
+//! else is noticed by all.
 
 pub(crate) mod comm;
 mod hub;

@@ -24,8 +24,20 @@ macro_rules! float {
             Op::Sum => a + b,
             Op::Prod => a * b,
             // NaN wins.
-            Op::Max => if a.is_nan() || a > b { a } else { b },
-            Op::Min => if a.is_nan() || a < b { a } else { b },
+            Op::Max => {
+                if a.is_nan() || a > b {
+                    a
+                } else {
+                    b
+                }
+            }
+            Op::Min => {
+                if a.is_nan() || a < b {
+                    a
+                } else {
+                    b
+                }
+            }
         }
     };
 }
@@ -54,12 +66,18 @@ fn fold<T: Copy, W: Copy, const N: usize>(
 
 macro_rules! integers {
     ($parts:expr, $op:expr, $T:ty) => {
-        fold($parts, <$T>::from_ne_bytes, |x| x, <$T>::to_ne_bytes, |a, b| match $op {
-            Op::Sum => a.wrapping_add(b),
-            Op::Prod => a.wrapping_mul(b),
-            Op::Max => a.max(b),
-            Op::Min => a.min(b),
-        })
+        fold(
+            $parts,
+            <$T>::from_ne_bytes,
+            |x| x,
+            <$T>::to_ne_bytes,
+            |a, b| match $op {
+                Op::Sum => a.wrapping_add(b),
+                Op::Prod => a.wrapping_mul(b),
+                Op::Max => a.max(b),
+                Op::Min => a.min(b),
+            },
+        )
     };
 }
 

@@ -99,9 +99,13 @@ pub(crate) fn Cat(cx: &Cx, tensors: &[Tensor], dim: i64, out: &Tensor) -> Planne
     let (mut pairs, mut start) = (Vec::new(), 0);
     for t in &parts {
         of_types(cx, "tensors", t, ALL)?;
-        let others = |t: &Tensor| t.dims.iter().enumerate().filter(|(d, _)| *d != at).map(|(_, &n)| n).collect::<Vec<_>>();
+        let others =
+            |t: &Tensor| t.dims.iter().enumerate().filter(|(d, _)| *d != at).map(|(_, &n)| n).collect::<Vec<_>>();
         if t.rank() != first.rank() || others(t) != others(first) {
-            return Err(invalid(format!("shapes {:?} and {:?} differ in more than dimension {at}", first.dims, t.dims)));
+            return Err(invalid(format!(
+                "shapes {:?} and {:?} differ in more than dimension {at}",
+                first.dims, t.dims
+            )));
         }
         start += t.dims[at];
     }

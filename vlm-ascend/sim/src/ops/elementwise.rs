@@ -6,5 +6,5 @@ mod unary;
 
 pub(crate) use arithmetic::*;
 pub(crate) use logic::*;
-pub(super) use unary::{erf, sigmoid};
 pub(crate) use unary::*;
+pub(super) use unary::{erf, sigmoid};

@@ -52,7 +52,8 @@ fn picked(cx: &Cx, x: &Tensor, dim: i64, index: &Tensor, out: &Tensor) -> Planne
             return Ok(());
         }
         let source = run.raw(&x)?;
-        let (outer, n, inner) = (x.dims[..d].iter().product::<usize>(), x.dims[d], x.dims[d + 1..].iter().product::<usize>());
+        let (outer, n, inner) =
+            (x.dims[..d].iter().product::<usize>(), x.dims[d], x.dims[d + 1..].iter().product::<usize>());
         let step = inner * size;
         let mut all = Vec::with_capacity(outer * picks.len() * step);
         for o in 0..outer {
@@ -224,7 +225,8 @@ pub(crate) fn IndexAdd(
     let (x, index, source, out) = (x.clone(), index.clone(), source.clone(), out.clone());
     plan(move |run| {
         let picks = indices(run, &index, x.dims[d], false)?;
-        let (outer, n, inner) = (x.dims[..d].iter().product::<usize>(), x.dims[d], x.dims[d + 1..].iter().product::<usize>());
+        let (outer, n, inner) =
+            (x.dims[..d].iter().product::<usize>(), x.dims[d], x.dims[d + 1..].iter().product::<usize>());
         let pairs = (0..outer).flat_map(|o| {
             let picks = &picks;
             (0..picks.len()).flat_map(move |i| {

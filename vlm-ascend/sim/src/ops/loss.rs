@@ -198,7 +198,19 @@ mod tests {
         let (loss, logs) = (b.empty(F32, &[2]), b.empty(F32, &[2, 3]));
         let (z, l) = (b.empty(F32, &[1]), b.empty(F32, &[2]));
         let p = CrossEntropyLoss(
-            &b.cx, &x, &t, None, Some("none"), -100, 0.0, 0.0, false, &loss, &logs, Some(&z), Some(&l),
+            &b.cx,
+            &x,
+            &t,
+            None,
+            Some("none"),
+            -100,
+            0.0,
+            0.0,
+            false,
+            &loss,
+            &logs,
+            Some(&z),
+            Some(&l),
         );
         b.run(p).unwrap();
         assert_close(&b.values(&loss), &[0.407_605_96, 0.0], 1e-6);
@@ -206,9 +218,8 @@ mod tests {
         let p = CrossEntropyLossGrad(&b.cx, &g, &logs, &t, None, None, None, Some("none"), -100, 0.0, 0.0, &dx);
         b.run(p).unwrap();
         assert_close(&b.values(&dx), &[0.180_061_15, 0.489_456_94, -0.669_518_1, 0.0, 0.0, 0.0], 1e-6);
-        let p = CrossEntropyLoss(
-            &b.cx, &x, &t, None, Some("all"), -100, 0.0, 0.0, false, &loss, &logs, Some(&z), Some(&l),
-        );
+        let p =
+            CrossEntropyLoss(&b.cx, &x, &t, None, Some("all"), -100, 0.0, 0.0, false, &loss, &logs, Some(&z), Some(&l));
         assert_eq!(refusal(p), 161_002);
         let p = CrossEntropyLoss(&b.cx, &x, &t, None, None, -100, 0.0, 0.0, false, &loss, &logs, None, Some(&l));
         assert_eq!(refusal(p), 161_001);

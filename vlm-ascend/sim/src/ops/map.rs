@@ -113,7 +113,7 @@ impl Pairs {
                 Some(t) => Ok(Other::Tensor(t)),
                 None => Err(invalid("the shapes do not broadcast")),
             },
-            number => Ok(number),
+            number @ Other::Number(_) => Ok(number),
         };
         let float = a.is_float() || b.is_float();
         Ok(Pairs { a: wide(a)?, b: wide(b)?, dims, float })

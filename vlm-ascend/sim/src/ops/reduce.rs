@@ -36,37 +36,23 @@ fn rows(x: &Tensor, dims: &[usize], keep: bool, out: &Tensor) -> Result<Rows, Re
 }
 
 /// Each row's value by `f`; for rows without elements, that of none.
-fn by_rows(
-    rows: Rows,
-    out: &Tensor,
-    f: impl Fn(&[f64]) -> f64 + Send + Sync + 'static,
-) -> Planned {
+fn by_rows(rows: Rows, out: &Tensor, f: impl Fn(&[f64]) -> f64 + Send + Sync + 'static) -> Planned {
     let out = out.clone();
     plan(move |run| {
         let v = run.f64s(&rows.view)?;
-        let results: Vec<f64> = if rows.each == 0 {
-            vec![f(&[]); out.count()]
-        } else {
-            v.chunks_exact(rows.each).map(&f).collect()
-        };
+        let results: Vec<f64> =
+            if rows.each == 0 { vec![f(&[]); out.count()] } else { v.chunks_exact(rows.each).map(&f).collect() };
         run.put_f64(&out, &results)
     })
 }
 
 /// As [`by_rows`], in integers.
-fn by_whole_rows(
-    rows: Rows,
-    out: &Tensor,
-    f: impl Fn(&[i64]) -> i64 + Send + Sync + 'static,
-) -> Planned {
+fn by_whole_rows(rows: Rows, out: &Tensor, f: impl Fn(&[i64]) -> i64 + Send + Sync + 'static) -> Planned {
     let out = out.clone();
     plan(move |run| {
         let v = run.i64s(&rows.view)?;
-        let results: Vec<i64> = if rows.each == 0 {
-            vec![f(&[]); out.count()]
-        } else {
-            v.chunks_exact(rows.each).map(&f).collect()
-        };
+        let results: Vec<i64> =
+            if rows.each == 0 { vec![f(&[]); out.count()] } else { v.chunks_exact(rows.each).map(&f).collect() };
         run.put_i64(&out, &results)
     })
 }
@@ -167,15 +153,11 @@ fn along(x: &Tensor, out: &Tensor, dim: usize) -> (Tensor, Tensor, usize) {
     (turn(x), turn(out), x.dims.get(dim).copied().unwrap_or(1))
 }
 
+/// What is done to each pair, in floats and in integers.
+type Both = (fn(f64, f64) -> f64, fn(i64, i64) -> i64);
+
 /// A running reduction, kept in `f64` or `i64`.
-fn running(
-    cx: &Cx,
-    x: &Tensor,
-    dim: usize,
-    dtype: DType,
-    out: &Tensor,
-    (f, g): (fn(f64, f64) -> f64, fn(i64, i64) -> i64),
-) -> Planned {
+fn running(cx: &Cx, x: &Tensor, dim: usize, dtype: DType, out: &Tensor, (f, g): Both) -> Planned {
     of_types(cx, "self", x, NUMBERS)?;
     of_types(cx, "out", out, NUMBERS)?;
     typed(out, dtype)?;

@@ -19,11 +19,19 @@ pub(crate) fn SWhere(cx: &Cx, condition: &Tensor, x: &Tensor, other: &Tensor, ou
         let c = run.bools(&c)?;
         if x.dtype.is_float() || other.dtype.is_float() {
             let (mut a, b) = (run.f64s(&x)?, run.f64s(&other)?);
-            a.iter_mut().zip(b).zip(c).for_each(|((a, b), c)| if !c { *a = b });
+            a.iter_mut().zip(b).zip(c).for_each(|((a, b), c)| {
+                if !c {
+                    *a = b
+                }
+            });
             return run.put_f64(&out, &a);
         }
         let (mut a, b) = (run.i64s(&x)?, run.i64s(&other)?);
-        a.iter_mut().zip(b).zip(c).for_each(|((a, b), c)| if !c { *a = b });
+        a.iter_mut().zip(b).zip(c).for_each(|((a, b), c)| {
+            if !c {
+                *a = b
+            }
+        });
         run.put_i64(&out, &a)
     })
 }
@@ -40,11 +48,19 @@ pub(crate) fn InplaceMaskedFillScalar(cx: &Cx, x: &Tensor, mask: &Tensor, value:
         let mask = run.bools(&mask)?;
         if x.dtype.is_float() {
             let mut v = run.f64s(&x)?;
-            v.iter_mut().zip(mask).for_each(|(v, m)| if m { *v = value.f64() });
+            v.iter_mut().zip(mask).for_each(|(v, m)| {
+                if m {
+                    *v = value.f64()
+                }
+            });
             return run.put_f64(&x, &v);
         }
         let mut v = run.i64s(&x)?;
-        v.iter_mut().zip(mask).for_each(|(v, m)| if m { *v = value.i64() });
+        v.iter_mut().zip(mask).for_each(|(v, m)| {
+            if m {
+                *v = value.i64()
+            }
+        });
         run.put_i64(&x, &v)
     })
 }
@@ -97,7 +113,7 @@ fn compare(cx: &Cx, a: Other, b: Other, out: &Tensor, f: fn(f64, f64) -> bool, g
     of_shape("out", out, &dims)?;
     let wide = |o: Other| match o {
         Other::Tensor(t) => t.broadcast(&dims).map(Other::Tensor).ok_or_else(|| invalid("the shapes do not broadcast")),
-        number => Ok(number),
+        number @ Other::Number(_) => Ok(number),
     };
     let (a, b, out) = (wide(a)?, wide(b)?, out.clone());
     let is_float = |o: &Other| match o {

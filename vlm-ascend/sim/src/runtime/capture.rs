@@ -39,7 +39,9 @@ impl Sim {
         {
             e.captured = Some(graph);
         }
-        let Some(g) = self.objects.other_mut::<Graph>(graph) else { return fail(code::INVALID_HANDLE, "no such graph") };
+        let Some(g) = self.objects.other_mut::<Graph>(graph) else {
+            return fail(code::INVALID_HANDLE, "no such graph");
+        };
         match task.work {
             Work::Record { .. } | Work::Wait { .. } => {}
             Work::UploadKept { .. } => {
@@ -58,12 +60,16 @@ impl Sim {
             return fail(code::NOT_SUPPORTED, format!("{} cannot capture work", self.chip().soc));
         }
         if !(0..=2).contains(&mode) {
-            return fail(code::RT_PARAM_INVALID, format!("capture mode {mode} is not 0 (global), 1 (thread) or 2 (relaxed)"));
+            return fail(
+                code::RT_PARAM_INVALID,
+                format!("capture mode {mode} is not 0 (global), 1 (thread) or 2 (relaxed)"),
+            );
         }
         if self.streams.capture_of(stream).is_some() {
             return fail(code::NOT_WHILE_CAPTURED, "the stream is already captured");
         }
-        let graph = self.objects.add(Object::Other(KIND, Box::new(Graph { origin: Some(stream), mode, ..Graph::default() })));
+        let graph =
+            self.objects.add(Object::Other(KIND, Box::new(Graph { origin: Some(stream), mode, ..Graph::default() })));
         self.streams.set_capture(stream, Some(graph));
         Ok(())
     }
@@ -73,7 +79,9 @@ impl Sim {
         let Some(graph) = self.streams.capture_of(stream) else {
             return fail(code::NOT_WHILE_CAPTURED, "the stream is not captured");
         };
-        let Some(g) = self.objects.other_mut::<Graph>(graph) else { return fail(code::INVALID_HANDLE, "no such graph") };
+        let Some(g) = self.objects.other_mut::<Graph>(graph) else {
+            return fail(code::INVALID_HANDLE, "no such graph");
+        };
         if g.origin != Some(stream) {
             return fail(code::NOT_WHILE_CAPTURED, "the capture began on another stream");
         }
@@ -125,6 +133,10 @@ impl Sim {
                 refused = true;
             }
         }
-        if refused { fail(code::NOT_WHILE_CAPTURED, format!("{call} is not allowed while a stream is captured")) } else { Ok(()) }
+        if refused {
+            fail(code::NOT_WHILE_CAPTURED, format!("{call} is not allowed while a stream is captured"))
+        } else {
+            Ok(())
+        }
     }
 }

@@ -150,7 +150,10 @@ impl Sim {
             return Ok(handle);
         }
         self.violation(format!("{call} in a thread that has no current context or device"));
-        fail(code::CONTEXT_NULL, format!("{call}: the thread has no current context; aclrtSetDevice or aclrtSetCurrentContext first"))
+        fail(
+            code::CONTEXT_NULL,
+            format!("{call}: the thread has no current context; aclrtSetDevice or aclrtSetCurrentContext first"),
+        )
     }
 
     /// The thread's device.

@@ -1,7 +1,7 @@
 //! Waiting for work of several.
 //!
-//! While a call is in the simulator no other thread is, so a call that waits for something that another thread has to ask for
-//! first waits before it enters.
+//! While a call is in the simulator no other thread is, so a call that waits for something that another thread has to
+//! ask for first waits before it enters.
 
 use crate::state::{Sim, with};
 use std::time::{Duration, Instant};
@@ -18,8 +18,8 @@ pub(crate) enum Until {
 /// Between two looks at what others have done.
 const PAUSE: Duration = Duration::from_micros(100);
 
-/// Returns when the call that comes next is not held up by work of several any more; such work ends by itself when the others do
-/// not come. What is wrong with the arguments is left to the call.
+/// Returns when the call that comes next is not held up by work of several any more; such work ends by itself when the
+/// others do not come. What is wrong with the arguments is left to the call.
 pub(crate) fn wait_for_others(until: Until, limit: Option<Duration>) {
     let start = Instant::now();
     while with(|sim| sim.is_held_up(until)) && limit.is_none_or(|l| start.elapsed() < l) {

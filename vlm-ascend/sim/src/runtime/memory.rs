@@ -41,7 +41,14 @@ pub(crate) struct Memory {
 
 impl Memory {
     pub(crate) fn new(total: usize) -> Self {
-        Memory { blocks: BTreeMap::new(), next: FIRST, used: BTreeMap::new(), total, reserved: Reserved::default(), pieces: BTreeMap::new() }
+        Memory {
+            blocks: BTreeMap::new(),
+            next: FIRST,
+            used: BTreeMap::new(),
+            total,
+            reserved: Reserved::default(),
+            pieces: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn used(&self, device: i32) -> usize {

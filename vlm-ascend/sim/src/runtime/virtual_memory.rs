@@ -23,6 +23,7 @@ impl Reserved {
     fn holds(&self, range: &Range<u64>) -> bool {
         self.0.range(..=range.start).next_back().is_some_and(|(&s, &n)| range.end <= s + n as u64)
     }
+    /// How many reservations there are.
     pub(crate) fn count(&self) -> usize {
         self.0.len()
     }
@@ -30,7 +31,7 @@ impl Reserved {
 
 impl Sim {
     pub(crate) fn reserve_addresses(&mut self, len: usize) -> Outcome<u64> {
-        if len == 0 || len % GRANULARITY != 0 {
+        if len == 0 || !len.is_multiple_of(GRANULARITY) {
             return fail(code::RT_PARAM_INVALID, format!("{len} bytes are no multiple of {GRANULARITY}"));
         }
         let address = self.memory.reserve(len);
@@ -52,7 +53,7 @@ impl Sim {
     }
 
     pub(crate) fn allocate_physical(&mut self, device: i32, len: usize) -> Outcome<u64> {
-        if len == 0 || len % GRANULARITY != 0 {
+        if len == 0 || !len.is_multiple_of(GRANULARITY) {
             return fail(code::RT_PARAM_INVALID, format!("{len} bytes are no multiple of {GRANULARITY}"));
         }
         if !self.memory.take(device, len) {
@@ -83,7 +84,10 @@ impl Sim {
             return fail(code::INVALID_HANDLE, "no such physical memory");
         };
         if offset != 0 || len != p.len || p.mapped.is_some() || !self.memory.reserved.holds(&range) {
-            return fail(code::RT_PARAM_INVALID, "a whole piece of physical memory is mapped once, to reserved addresses");
+            return fail(
+                code::RT_PARAM_INVALID,
+                "a whole piece of physical memory is mapped once, to reserved addresses",
+            );
         }
         p.mapped = Some(address);
         let device = p.device;

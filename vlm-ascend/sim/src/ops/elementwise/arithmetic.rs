@@ -32,7 +32,12 @@ fn smaller(a: f64, b: f64) -> f64 {
 
 pub(crate) fn Add(cx: &Cx, x: &Tensor, other: &Tensor, alpha: Scalar, out: &Tensor) -> Planned {
     let (k, m) = (alpha.f64(), alpha.i64());
-    Pairs::new(cx, of(x), of(other))?.write(cx, out, move |a, b| a + k * b, move |a, b| a.wrapping_add(m.wrapping_mul(b)))
+    Pairs::new(cx, of(x), of(other))?.write(
+        cx,
+        out,
+        move |a, b| a + k * b,
+        move |a, b| a.wrapping_add(m.wrapping_mul(b)),
+    )
 }
 
 pub(crate) fn InplaceAdd(cx: &Cx, x: &Tensor, other: &Tensor, alpha: Scalar) -> Planned {
@@ -41,7 +46,12 @@ pub(crate) fn InplaceAdd(cx: &Cx, x: &Tensor, other: &Tensor, alpha: Scalar) -> 
 
 pub(crate) fn Adds(cx: &Cx, x: &Tensor, other: Scalar, alpha: Scalar, out: &Tensor) -> Planned {
     let (k, m) = (alpha.f64(), alpha.i64());
-    Pairs::new(cx, of(x), Other::Number(other))?.write(cx, out, move |a, b| a + k * b, move |a, b| a.wrapping_add(m.wrapping_mul(b)))
+    Pairs::new(cx, of(x), Other::Number(other))?.write(
+        cx,
+        out,
+        move |a, b| a + k * b,
+        move |a, b| a.wrapping_add(m.wrapping_mul(b)),
+    )
 }
 
 pub(crate) fn InplaceAdds(cx: &Cx, x: &Tensor, other: Scalar, alpha: Scalar) -> Planned {
@@ -50,7 +60,12 @@ pub(crate) fn InplaceAdds(cx: &Cx, x: &Tensor, other: Scalar, alpha: Scalar) -> 
 
 pub(crate) fn Sub(cx: &Cx, x: &Tensor, other: &Tensor, alpha: Scalar, out: &Tensor) -> Planned {
     let (k, m) = (alpha.f64(), alpha.i64());
-    Pairs::new(cx, of(x), of(other))?.write(cx, out, move |a, b| a - k * b, move |a, b| a.wrapping_sub(m.wrapping_mul(b)))
+    Pairs::new(cx, of(x), of(other))?.write(
+        cx,
+        out,
+        move |a, b| a - k * b,
+        move |a, b| a.wrapping_sub(m.wrapping_mul(b)),
+    )
 }
 
 pub(crate) fn InplaceSub(cx: &Cx, x: &Tensor, other: &Tensor, alpha: Scalar) -> Planned {
@@ -59,7 +74,12 @@ pub(crate) fn InplaceSub(cx: &Cx, x: &Tensor, other: &Tensor, alpha: Scalar) -> 
 
 pub(crate) fn Subs(cx: &Cx, x: &Tensor, other: Scalar, alpha: Scalar, out: &Tensor) -> Planned {
     let (k, m) = (alpha.f64(), alpha.i64());
-    Pairs::new(cx, of(x), Other::Number(other))?.write(cx, out, move |a, b| a - k * b, move |a, b| a.wrapping_sub(m.wrapping_mul(b)))
+    Pairs::new(cx, of(x), Other::Number(other))?.write(
+        cx,
+        out,
+        move |a, b| a - k * b,
+        move |a, b| a.wrapping_sub(m.wrapping_mul(b)),
+    )
 }
 
 pub(crate) fn InplaceSubs(cx: &Cx, x: &Tensor, other: Scalar, alpha: Scalar) -> Planned {
@@ -109,7 +129,12 @@ pub(crate) fn FloorDivide(cx: &Cx, x: &Tensor, other: &Tensor, out: &Tensor) -> 
 }
 
 pub(crate) fn RemainderTensorTensor(cx: &Cx, x: &Tensor, other: &Tensor, out: &Tensor) -> Planned {
-    Pairs::new(cx, of(x), of(other))?.write(cx, out, |a, b| a - b * (a / b).floor(), |a, b| if b == 0 { 0 } else { a.wrapping_sub(b.wrapping_mul(floor_div(a, b))) })
+    Pairs::new(cx, of(x), of(other))?.write(
+        cx,
+        out,
+        |a, b| a - b * (a / b).floor(),
+        |a, b| if b == 0 { 0 } else { a.wrapping_sub(b.wrapping_mul(floor_div(a, b))) },
+    )
 }
 
 pub(crate) fn PowTensorTensor(cx: &Cx, x: &Tensor, exponent: &Tensor, out: &Tensor) -> Planned {

@@ -17,7 +17,11 @@ fn positions(row: &[f64], whole: &[i64], descending: bool) -> Vec<usize> {
     let mut at: Vec<usize> = (0..row.len()).collect();
     let compare = |&i: &usize, &j: &usize| order(row[i], row[j]).then_with(|| whole[i].cmp(&whole[j]));
     // Stable in both directions: equal elements keep their order.
-    if descending { at.sort_by(|i, j| compare(j, i)) } else { at.sort_by(compare) }
+    if descending {
+        at.sort_by(|i, j| compare(j, i))
+    } else {
+        at.sort_by(compare)
+    }
     at
 }
 
