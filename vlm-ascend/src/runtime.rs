@@ -59,12 +59,16 @@ impl Handle {
 }
 
 thread_local! {
-    /// The context that this thread set last.
-    static BOUND: Cell<*mut c_void> = const { Cell::new(std::ptr::null_mut()) };
+    /// The number of the queue whose context this thread set last; 0 for none. Addresses of contexts may come again.
+    static BOUND: Cell<u64> = const { Cell::new(0) };
 }
+
+/// Numbers for queues.
+static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// One open device.
 pub(crate) struct Queue {
+    id: u64,
     library: &'static Library,
     pub(crate) device: i32,
     pub(crate) chip: Chip,
@@ -125,8 +129,10 @@ impl Queue {
         let mut context = std::ptr::null_mut();
         // SAFETY: the place for the context is ours; a wrong number is answered with an error.
         check(library, OP, unsafe { create_context(&raw mut context, number) })?;
-        BOUND.set(context);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        BOUND.set(id);
         let mut queue = Queue {
+            id,
             library,
             device: number,
             chip,
@@ -164,13 +170,13 @@ impl Queue {
     /// Makes the device's context the thread's.
     #[inline]
     pub(crate) fn bind(&self) -> Result<()> {
-        if BOUND.get() == self.context.raw() {
+        if BOUND.get() == self.id {
             return Ok(());
         }
         let set = function!(self.library, aclrtSetCurrentContext)?;
         // SAFETY: the context lives as long as `self`.
         check(self.library, "bind thread", unsafe { set(self.context.raw()) })?;
-        BOUND.set(self.context.raw());
+        BOUND.set(self.id);
         Ok(())
     }
 
@@ -320,16 +326,21 @@ impl Drop for Queue {
         let pool = std::mem::take(self.pool.get_mut().unwrap_or_else(PoisonError::into_inner));
         pool.all().into_iter().for_each(|a| self.system_free(a));
         if let (Some(destroy_stream), Some(destroy_context)) = (f.aclrtDestroyStream, f.aclrtDestroyContext) {
+            // A queue that could not be opened has no stream.
+            let stream = self.stream.raw();
             // SAFETY: both were made by `open`, are destroyed once, and nothing that uses them is left, as all storages hold the
             // queue.
-            let code = unsafe { destroy_stream(self.stream.raw()).max(destroy_context(self.context.raw())) };
+            let code = unsafe {
+                let of_stream = if stream.is_null() { 0 } else { destroy_stream(stream) };
+                of_stream.max(destroy_context(self.context.raw()))
+            };
             if code != 0 {
                 let said = error::recent(f).unwrap_or_default();
                 tracing::warn!(code, said, "the device was not closed cleanly");
             }
         }
-        if BOUND.get() == self.context.raw() {
-            BOUND.set(std::ptr::null_mut());
+        if BOUND.get() == self.id {
+            BOUND.set(0);
         }
     }
 }

@@ -171,7 +171,7 @@ macro_rules! for_each_aclnn {
             // Losses
             nn 8 CrossEntropyLoss(input: tensor, target: tensor, weight: opt_tensor, reduction: opt_str, ignore_index: i64, label_smoothing: f64, lse_square_scale_for_zloss: f64, return_zloss: bool, loss_out: out, log_prob_out: out, zloss_out: opt_out, lse_for_zloss_out: opt_out);
             nn 8 CrossEntropyLossGrad(grad_loss: tensor, log_prob: tensor, target: tensor, weight: opt_tensor, grad_zloss: opt_tensor, lse_for_zloss: opt_tensor, reduction: opt_str, ignore_index: i64, label_smoothing: f64, lse_square_scale_for_zloss: f64, out: out);
-            nn 8 SoftmaxCrossEntropyWithLogits(features: tensor, labels: tensor, loss: out, backprop: out);
+            nn 9 SoftmaxCrossEntropyWithLogits(features: tensor, labels: tensor, loss: out, backprop: out);
             // Vision
             nn 8 Convolution(input: tensor, weight: tensor, bias: opt_tensor, stride: ints, padding: ints, dilation: ints, transposed: bool, output_padding: opt_ints, groups: i64, output: out, cube_math_type: i8);
             math 8 Im2col(x: tensor, kernel_size: ints, dilation: ints, padding: ints, stride: ints, out: out);

@@ -15,5 +15,10 @@ pub use aclnn::{ACLNN, Aclnn};
 pub use bindings::*;
 use functions::functions;
 
+/// The example of the README, tried.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 #[cfg(test)]
 mod tests;

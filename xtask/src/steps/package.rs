@@ -17,15 +17,26 @@ pub(super) fn run() -> Result<()> {
     check(&mut cargo(&["package", "-p", "vlm-core", "-p", "vlm-cpu", "--allow-dirty"]))?;
     // Building it once more would compile tch anew; the program below does that with what is there.
     check(&mut cargo(&["package", "-p", "vlm-core", "-p", "vlm-cuda", "--no-verify", "--allow-dirty"]))?;
+    check(&mut cargo(&[
+        "package",
+        "-p",
+        "vlm-core",
+        "-p",
+        "vlm-ascend-sys",
+        "-p",
+        "vlm-ascend",
+        "--no-verify",
+        "--allow-dirty",
+    ]))?;
     let scratch = tempfile::tempdir().context("making a folder outside of the workspace")?;
-    for name in ["vlm-core", "vlm-cpu", "vlm-cuda"] {
+    for name in ["vlm-core", "vlm-cpu", "vlm-cuda", "vlm-ascend-sys", "vlm-ascend"] {
         unpack(name, scratch.path())?;
     }
     write_project(scratch.path(), &example)?;
     // The workspace's target folder, so that crates already built with these settings are not built again.
     let own = std::env::current_exe().context("finding the target folder")?;
     let target = own.parent().and_then(Path::parent).context("finding the target folder")?;
-    for program in ["scratch", "on-cpu", "on-torch"] {
+    for program in ["scratch", "on-cpu", "on-torch", "on-ascend"] {
         let mut command = cargo(&["run", "--quiet", "--bin", program]);
         // A dependent of vlm-cuda says where libtorch is, and nothing else.
         command.env("LIBTORCH", path(".libtorch/link")).env_remove("LD_LIBRARY_PATH");
@@ -65,9 +76,11 @@ fn write_project(dir: &Path, example: &str) -> Result<()> {
     let profiles = manifest.find("[profile.dev]").map_or("", |at| &manifest[at..]);
     let text = format!(
         "[package]\nname = \"scratch\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n\
-         [dependencies]\nvlm-core = \"{VERSION}\"\nvlm-cpu = \"{VERSION}\"\nvlm-cuda = \"{VERSION}\"\n\n\
+         [dependencies]\nvlm-core = \"{VERSION}\"\nvlm-cpu = \"{VERSION}\"\nvlm-cuda = \"{VERSION}\"\n\
+         vlm-ascend = \"{VERSION}\"\n\n\
          [patch.crates-io]\nvlm-core = {{ path = \"vlm-core-{VERSION}\" }}\nvlm-cpu = {{ path = \"vlm-cpu-{VERSION}\" }}\n\
-         vlm-cuda = {{ path = \"vlm-cuda-{VERSION}\" }}\n\n\
+         vlm-cuda = {{ path = \"vlm-cuda-{VERSION}\" }}\nvlm-ascend = {{ path = \"vlm-ascend-{VERSION}\" }}\n\
+         vlm-ascend-sys = {{ path = \"vlm-ascend-sys-{VERSION}\" }}\n\n\
          [workspace]\n\n{profiles}"
     );
     let write =
@@ -77,6 +90,8 @@ fn write_project(dir: &Path, example: &str) -> Result<()> {
     std::fs::create_dir_all(dir.join("src/bin"))?;
     write("src/main.rs", example)?;
     write("src/bin/on-cpu.rs", &first_example("vlm-cpu/README.md")?)?;
+    // The example is for an NPU.
+    write("src/bin/on-ascend.rs", &first_example("vlm-ascend/README.md")?.replace("\"ascend:0\"", "\"auto\""))?;
     // The example is for a GPU.
     write("src/bin/on-torch.rs", &first_example("vlm-cuda/README.md")?.replace("\"cuda:0\"", "\"torch-cpu\""))
 }
