@@ -2,7 +2,8 @@
 
 /// `call#n=code`: the `n`-th call from now (from 1) returns `code`. For aclnn operations the names of both phases are meant
 /// separately: `aclnnAddGetWorkspaceSize#1=161002`, `aclnnAdd#1=361001`. With `run:` before the name it is the work itself that
-/// fails when the device comes to it, which the next synchronisation reports: `run:aclnnAdd#3=507015`. The name `*` is any call.
+/// fails when the device comes to it, which the next synchronisation reports: `run:aclnnAdd#3=507015`. The name `*` is any call that gives nothing back:
+/// a destroy or free that fails leaves the thing alive, which nobody can help.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Injection {
     name: String,
@@ -25,12 +26,18 @@ impl Injection {
 
     /// Counts a call of `name`; the code to fail with, if it is its turn.
     fn count(&mut self, name: &str, running: bool) -> Option<i32> {
-        if self.left == 0 || self.running != running || (self.name != "*" && self.name != name) {
+        let named = if self.name == "*" { !gives_back(name) } else { self.name == name };
+        if self.left == 0 || self.running != running || !named {
             return None;
         }
         self.left -= 1;
         (self.left == 0).then_some(self.code)
     }
+}
+
+/// Whether a call of this name ends something.
+fn gives_back(name: &str) -> bool {
+    ["Destroy", "Free", "Reset", "Release", "Unmap", "Unload", "Finalize"].iter().any(|w| name.contains(w))
 }
 
 /// Counts a call of `name`; the code that it has to fail with, if any.

@@ -96,7 +96,13 @@ impl Staging {
         let record = function!(queue.library(), aclrtRecordEvent)?;
         for (i, part) in bytes.chunks(LARGEST).enumerate() {
             let buffer = self.buffer(queue, part.len())?;
-            let event = self.event(queue)?;
+            let event = match self.event(queue) {
+                Ok(event) => event,
+                Err(e) => {
+                    self.free.push(buffer);
+                    return Err(e);
+                }
+            };
             // SAFETY: the buffer is pinned, has room for the part, and no copy reads it. It stays until the event behind the copy
             // was reached. The caller has checked the destination's size.
             let queued = unsafe {

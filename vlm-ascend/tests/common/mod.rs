@@ -15,6 +15,9 @@ pub(crate) fn core() -> PathBuf {
 
 /// Writes a set of the simulator's libraries into a folder of this name, once per process.
 pub(crate) fn libraries(name: &str, options: &Options) -> PathBuf {
+    // Tests of one process run side by side.
+    static MAKING: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _one = MAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("ascend-{name}-{}", std::process::id()));
     if !folder.exists() {
         write(&folder, &core(), options).expect("the simulator's libraries can be made");
