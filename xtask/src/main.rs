@@ -25,6 +25,7 @@ cargo xtask stand-ins PROGRAM DIR
 cargo xtask ascend-sim --full     the conformance suite on the simulated NPU under every schedule and 20 seeds, on every chip
 cargo xtask ascend-sim --libraries DIR [--split] [--cann N] [--without NAME...]
                                 writes the simulator's libascendcl.so and its fellows, to link or load them
+cargo xtask npu-torch [PYTHON]  makes target/npu-torch/libvlm_npu_torch.so, by which tch's tensors live on an NPU
 cargo xtask regenerate [FILE...]
                                 writes the generated documents and declarations anew, or those named
 cargo xtask bench [ARGS...]     whole-model and kernel benchmarks of vlm-bench
@@ -74,6 +75,10 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
         }
         "bench" => {
             steps::bench::run(rest)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        "npu-torch" => {
+            steps::npu_torch::make(rest.first().map(std::ffi::OsStr::new))?;
             Ok(ExitCode::SUCCESS)
         }
         "ascend-sim" => {

@@ -11,6 +11,7 @@ mod hub;
 mod job;
 mod kill;
 pub(crate) mod libtorch;
+pub(crate) mod npu_torch;
 mod package;
 pub(crate) mod parity;
 pub(crate) mod python;
@@ -41,6 +42,7 @@ pub(crate) const ALL: &[Step] = &[
     step("docs", "the documentation builds without a warning", code::docs),
     step("minimal", "vlm-core builds without features, a C compiler or a system library", code::minimal),
     step("generated", "generated documents are up to date", generated::check),
+    step("npu-torch", "the shim for torch_npu compiles, loads and says what is missing", npu_torch::step),
     step("ascend-headers", "our declarations of AscendCL are those of the vendor's headers", ascend_headers::run),
     step("package", "the packaged crates run the README's first example outside of the workspace", package::run),
     step(
