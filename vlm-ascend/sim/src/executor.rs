@@ -46,7 +46,10 @@ impl Arguments<'_> {
         }
         let TensorObject { mut tensor, address, .. } = self.lookup(name, t as usize as u64)?;
         if usage.written && tensor.overlaps_itself() {
-            self.sim.violation(format!("{}: {name} is written and names an element twice", self.op));
+            self.sim.violation(format!(
+                "{}: {name} is written and names an element twice: shape {:?}, strides {:?}",
+                self.op, tensor.dims, tensor.strides
+            ));
             return Err(invalid(format!("{name} names an element twice")));
         }
         tensor.slot = self.slots.len();
@@ -138,6 +141,12 @@ pub(crate) struct Op {
     pub(crate) phases: [&'static str; 2],
 }
 
+/// Whether an operation may ask for workspace: where it would have to make operands contiguous. A strict simulator lets every operation
+/// ask.
+fn wants_workspace(strict: bool, slots: &[Slot]) -> bool {
+    strict || slots.iter().any(|s| !s.tensor.is_contiguous())
+}
+
 /// The first phase: checks the arguments and makes an executor.
 ///
 /// # Safety
@@ -167,8 +176,7 @@ pub(crate) unsafe fn first_phase(
         let mut arguments = Arguments { cx: Cx { chip }, op: op.phases[0], slots: Vec::new(), sim };
         let plan = plan(&mut arguments).map_err(refused)?;
         let Arguments { slots, sim, .. } = arguments;
-        // Most operations of the devices want some workspace some of the time.
-        let workspace = plan.workspace.max(sim.rng.below(3) * 512);
+        let workspace = if wants_workspace(sim.config.strict, &slots) { sim.rng.below(3) * 512 } else { 0 };
         let made = Executor { op: op.phases[1], plan, slots, workspace, repeatable: false };
         let handle = sim.objects.add(Object::Executor(Box::new(made)));
         Ok((handle, workspace))

@@ -48,15 +48,13 @@ pub(crate) type Kernel = Arc<dyn Fn(&mut Run<'_>) -> Result<(), Fault> + Send + 
 /// A checked piece of work.
 pub(crate) struct Plan {
     pub(crate) kernel: Kernel,
-    /// Bytes of workspace it asks for, which it fills with garbage.
-    pub(crate) workspace: usize,
 }
 
 pub(crate) type Planned = Result<Plan, Refusal>;
 
 /// The plan that `kernel` carries out.
 pub(crate) fn plan(kernel: impl Fn(&mut Run<'_>) -> Result<(), Fault> + Send + Sync + 'static) -> Planned {
-    Ok(Plan { kernel: Arc::new(kernel), workspace: 0 })
+    Ok(Plan { kernel: Arc::new(kernel) })
 }
 
 /// What an operation knows besides its arguments.

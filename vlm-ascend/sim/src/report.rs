@@ -18,6 +18,8 @@ pub(crate) struct Report {
     pub(crate) violation_count: u64,
     /// Tensors whose storage does not begin at a multiple of 32 bytes.
     pub(crate) unaligned: u64,
+    /// Tensors whose view reaches beyond the storage that was described; violations if the simulator is strict.
+    pub(crate) beyond_storage: u64,
 }
 
 impl Report {
@@ -84,7 +86,7 @@ pub(crate) fn json(sim: &Sim) -> String {
     let violations: Vec<_> = r.violations.iter().map(|v| quoted(v)).collect();
     format!(
         "{{\"simulator\":true,\"chip\":{},\"schedule\":{},\"seed\":{},\"violation_count\":{},\"violations\":[{}],\"leaks\":{},\
-         \"unaligned_tensors\":{},\"tasks\":{},\"calls\":{}}}",
+         \"unaligned_tensors\":{},\"tensors_beyond_their_storage\":{},\"tasks\":{},\"calls\":{}}}",
         quoted(sim.config.chip.soc),
         quoted(&format!("{:?}", sim.config.schedule).to_lowercase()),
         sim.config.seed,
@@ -92,6 +94,7 @@ pub(crate) fn json(sim: &Sim) -> String {
         violations.join(","),
         map(leaks(sim).into_iter()),
         r.unaligned,
+        r.beyond_storage,
         map(r.tasks.iter().map(|(k, v)| ((*k).to_owned(), *v))),
         map(r.calls.iter().map(|(k, v)| ((*k).to_owned(), *v))),
     )

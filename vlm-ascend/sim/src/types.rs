@@ -200,6 +200,9 @@ impl Tensor {
 
     /// Whether two indices name the same element.
     pub(crate) fn overlaps_itself(&self) -> bool {
+        if self.is_empty() {
+            return false;
+        }
         let mut dims: Vec<(usize, usize)> =
             self.strides.iter().copied().zip(self.dims.iter().copied()).filter(|&(_, d)| d > 1).collect();
         dims.sort_unstable();

@@ -66,7 +66,7 @@ pub(crate) fn WeightQuantBatchMatmulV2(
     for (what, t) in [("x", x), ("weight", weight), ("antiquantScale", antiquant_scale)] {
         dense(what, t)?;
     }
-    let inner = if weight.is_contiguous() { n } else { k };
+    let inner = if weight.is_contiguous() && n > 1 { n } else { k };
     if weight.dtype == DType::I4 && inner % 2 != 0 {
         return Err(invalid(format!("weight has {inner} elements of four bits in a row, expected an even number")));
     }
