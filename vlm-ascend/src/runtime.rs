@@ -307,9 +307,12 @@ impl Queue {
 
     /// Gives memory that waits for reuse back to the runtime.
     pub(crate) fn trim(&self) -> Result<()> {
-        // Blocks are free in the order of the stream; the runtime takes them at once.
+        // Blocks are free in the order of the stream; the runtime takes them at once. Under one lock, so that no block comes back in
+        // between with work on it that is not done.
+        let mut pool = self.pool();
         self.synchronize()?;
-        let empty = self.pool().idle();
+        let empty = pool.idle();
+        drop(pool);
         empty.into_iter().for_each(|a| self.system_free(a));
         Ok(())
     }

@@ -29,6 +29,8 @@ pub(crate) struct Staging {
     busy: VecDeque<(Buffer, Handle)>,
     /// Events that nobody waits for.
     events: Vec<Handle>,
+    /// Buffers that a copy may still write to, after waiting for it failed: not used again.
+    lost: Vec<Buffer>,
 }
 
 impl Staging {
@@ -149,8 +151,13 @@ impl Staging {
                     std::ptr::copy_nonoverlapping(buffer.address.raw().cast::<u8>(), part.as_mut_ptr(), part.len());
                 }
             }
-            self.free.push(buffer);
-            done?;
+            match done {
+                Ok(()) => self.free.push(buffer),
+                Err(e) => {
+                    self.lost.push(buffer);
+                    return Err(e);
+                }
+            }
         }
         Ok(())
     }
@@ -163,7 +170,7 @@ impl Staging {
             self.events.push(event);
         }
         if let (Some(free), Some(destroy)) = (f.aclrtFreeHost, f.aclrtDestroyEvent) {
-            for buffer in self.free.drain(..) {
+            for buffer in self.free.drain(..).chain(self.lost.drain(..)) {
                 // SAFETY: it came from `aclrtMallocHost`, is given back once, and the stream was waited for.
                 unsafe { free(buffer.address.raw()) };
             }
