@@ -10,7 +10,7 @@ mod objects;
 mod operand;
 
 pub(crate) use cache::Cache;
-pub(crate) use operand::{Number, Operand};
+pub(crate) use operand::{Number, Operand, acl_type};
 
 use crate::library::{Op, RunPhase};
 use crate::runtime::Queue;

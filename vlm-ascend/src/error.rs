@@ -43,6 +43,8 @@ fn kind(code: i32) -> ErrorKind {
     match code {
         207_001 | 200_000 => ErrorKind::OutOfMemory,
         107_001 | 107_002 | 107_003 | 207_004 | 207_006 | STUB => ErrorKind::Device,
+        100_003 | 100_006 | 100_013..=100_015 => ErrorKind::Format,
+        100_017 | 100_018 => ErrorKind::Shape,
         161_002 | FIND_KERNEL | 200_001 | 200_006 | 207_000 => ErrorKind::Unsupported,
         507_000..=507_999 => ErrorKind::DeviceLost,
         _ => ErrorKind::Backend,
@@ -55,6 +57,11 @@ fn name(code: i32) -> &'static str {
         100_000 => "invalid parameter",
         100_001 => "not initialised",
         100_003 => "invalid file",
+        100_006 | 100_013..=100_015 => "no model that can be loaded",
+        100_011 => "no such model",
+        100_017 => "inputs do not fit the model",
+        100_018 => "outputs do not fit the model",
+        100_019 => "the model has no gears",
         STUB => "stub library",
         107_000 => "invalid parameter of the runtime",
         107_001 => "invalid device",
@@ -83,6 +90,9 @@ fn name(code: i32) -> &'static str {
 pub(crate) fn remedy(code: i32) -> &'static str {
     match code {
         STUB => "take lib64/stub and devlib out of LD_LIBRARY_PATH",
+        100_003 | 100_006 | 100_013..=100_015 => {
+            "an OM runs on the chip it was converted for: convert the ONNX model with atc and --soc_version of this chip"
+        }
         107_001 => "use a device that is there; `doctor` lists them, and ASCEND_RT_VISIBLE_DEVICES chooses among them",
         207_004 => {
             "`doctor` says what is missing: the driver, the device nodes /dev/davinci*, or their mounts into the container"

@@ -13,7 +13,7 @@ use crate::aclnn::{Number, Stream};
 use crate::elementwise::cast_to;
 use crate::make::{cast_storage, copied, flat, room};
 use crate::runtime::{Handle, Queue};
-use crate::storage::{AscendStorage, own, own_mut};
+use crate::storage::{AscendStorage, own, own_mut, queue_of};
 use error::check;
 use std::ffi::c_void;
 use std::fmt;
@@ -22,7 +22,7 @@ use types::Way;
 use vlm_ascend_sys::HcclRootInfo;
 use vlm_core::backend::collective::{Collective, CollectiveOp, check_parts, check_root};
 use vlm_core::backend::{StorageRef, View};
-use vlm_core::{DType, Device, Error, ErrorKind, Result};
+use vlm_core::{Device, Error, ErrorKind, Result};
 
 /// The function, or an error that says what HCCL's absence means.
 macro_rules! hccl {
@@ -31,14 +31,8 @@ macro_rules! hccl {
     };
 }
 
-/// The queue of a device of this backend, whatever layers are around it.
-fn queue(device: &Device) -> Result<Arc<Queue>> {
-    // Its storages know it.
-    let storage = device.kernels().alloc(DType::U8, 1)?;
-    own(&storage)?.block().map(|b| b.queue().clone()).ok_or_else(|| {
-        Error::new(ErrorKind::Device, "collective", format!("{device} gave no memory")).hint("open it as ascend:0")
-    })
-}
+/// What names the calls in errors.
+const OP: &str = "collective";
 
 /// Where ranks find each other: made by one, handed to all.
 #[derive(Clone, PartialEq, Eq)]
@@ -53,7 +47,7 @@ impl RootInfo {
     /// # Errors
     /// [`ErrorKind::Unsupported`] where there is no HCCL, else what HCCL says.
     pub fn new(device: &Device) -> Result<Self> {
-        let queue = queue(device)?;
+        let queue = queue_of(device, OP)?;
         queue.bind()?;
         let get = hccl!(queue.library(), HcclGetRootInfo)?;
         let mut bytes = Box::new([0; Self::BYTES]);
@@ -112,7 +106,7 @@ impl Communicator {
     /// [`ErrorKind::Unsupported`] where there is no HCCL; [`ErrorKind::Index`] if there is no such rank; what HCCL
     /// says, such as that not all ranks came in time.
     pub fn new(device: &Device, ranks: usize, rank: usize, root: &RootInfo) -> Result<Self> {
-        let queue = queue(device)?;
+        let queue = queue_of(device, OP)?;
         queue.bind()?;
         let init = hccl!(queue.library(), HcclCommInitRootInfo)?;
         let (Ok(n), Ok(r)) = (u32::try_from(ranks), u32::try_from(rank)) else { return Err(no_rank(rank, ranks)) };
@@ -132,7 +126,7 @@ impl Communicator {
     /// # Errors
     /// As [`Communicator::new`].
     pub fn all(devices: &[Device]) -> Result<Vec<Self>> {
-        let queues = devices.iter().map(queue).collect::<Result<Vec<_>>>()?;
+        let queues = devices.iter().map(|d| queue_of(d, OP)).collect::<Result<Vec<_>>>()?;
         let Some(first) = queues.first() else { return Ok(Vec::new()) };
         first.bind()?;
         let init = hccl!(first.library(), HcclCommInitAll)?;

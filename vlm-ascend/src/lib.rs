@@ -19,6 +19,7 @@ mod memory;
 mod norm;
 #[cfg(feature = "torch-npu")]
 pub mod npu_torch;
+pub mod om;
 mod optimizer;
 mod random;
 mod reduce;

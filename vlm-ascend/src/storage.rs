@@ -1,13 +1,14 @@
 //! Storages: blocks of the device behind the contract's handle.
 
 use crate::aclnn::Operand;
+use crate::runtime::Queue;
 use crate::runtime::pool::Block;
 use std::any::Any;
 use std::ffi::c_void;
 use std::fmt;
 use std::sync::Arc;
 use vlm_core::backend::{Storage, StorageRef, View};
-use vlm_core::{DType, Dims, Error, ErrorKind, Result};
+use vlm_core::{DType, Device, Dims, Error, ErrorKind, Result};
 
 /// Elements on a device.
 pub struct AscendStorage {
@@ -90,6 +91,16 @@ impl fmt::Debug for AscendStorage {
 #[cold]
 fn foreign() -> Error {
     Error::new(ErrorKind::Device, "operand", "the storage belongs to another backend").hint("move it with to_device")
+}
+
+/// The queue of a device of this backend, whatever layers are around it.
+pub(crate) fn queue_of(device: &Device, op: &'static str) -> Result<Arc<Queue>> {
+    // Its storages know it.
+    let storage = device.kernels().alloc(DType::U8, 1)?;
+    let block = storage.as_any().downcast_ref::<AscendStorage>().and_then(AscendStorage::block);
+    block.map(|b| b.queue().clone()).ok_or_else(|| {
+        Error::new(ErrorKind::Device, op, format!("{device} is no NPU")).hint("open it as ascend:0")
+    })
 }
 
 /// Our own type behind the handle.

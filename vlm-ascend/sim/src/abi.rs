@@ -38,6 +38,18 @@ impl<T> Out<T> {
         Ok(())
     }
 
+    /// Writes results one after the other, into as many places as the caller said it has.
+    pub(crate) fn put_all(self, values: impl Iterator<Item = T>) -> Outcome {
+        if self.0.is_null() {
+            return fail(code::INVALID_PARAM, "the place for the results is null");
+        }
+        for (i, value) in values.enumerate() {
+            // SAFETY: not null, and the caller passed places for at least as many `T` as come, which was checked before.
+            unsafe { self.0.add(i).write_unaligned(value) };
+        }
+        Ok(())
+    }
+
     /// Writes the result if there is a place for it.
     pub(crate) fn offer(self, value: T) {
         if !self.0.is_null() {

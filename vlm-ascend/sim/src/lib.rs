@@ -8,7 +8,9 @@ mod exports;
 mod fault;
 mod hccl;
 pub mod libraries;
+mod model;
 mod objects;
+mod om;
 mod ops;
 mod plan;
 mod report;
@@ -17,3 +19,5 @@ mod run;
 mod runtime;
 mod state;
 mod types;
+
+pub use om::atc::atc;

@@ -133,7 +133,8 @@ pub fn write(folder: &Path, core: &Path, options: &Options) -> io::Result<Vec<Li
             .arg(&source)
             .arg("-L")
             .arg(folder)
-            .args(["-lvlm_ascend_sim", "-Wl,-rpath,$ORIGIN", "-Wl,--no-as-needed"])
+            // The core beside it, before any that LD_LIBRARY_PATH leads to: another build's would lack what this set forwards to.
+            .args(["-lvlm_ascend_sim", "-Wl,-rpath,$ORIGIN", "-Wl,--disable-new-dtags", "-Wl,--no-as-needed"])
             .arg(format!("-Wl,-soname,{}", library.name))
             .output()?;
         std::fs::remove_file(&source)?;

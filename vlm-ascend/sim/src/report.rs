@@ -74,6 +74,7 @@ pub(crate) fn leaks(sim: &Sim) -> BTreeMap<String, u64> {
     add("streams", sim.streams.count_explicit());
     add("events", sim.events.count());
     add("contexts", sim.contexts.count_explicit());
+    add("models", sim.models.count());
     for (kind, n) in sim.objects.live_by_kind() {
         add(kind, n);
     }

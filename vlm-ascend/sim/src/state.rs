@@ -4,6 +4,7 @@
 use crate::chip::Chip;
 use crate::config::Config;
 use crate::fault;
+use crate::model::Models;
 use crate::objects::Objects;
 use crate::report::Report;
 use crate::rng::Rng;
@@ -21,6 +22,12 @@ pub(crate) mod code {
     pub(crate) const INVALID_PARAM: i32 = 100_000;
     pub(crate) const UNINITIALIZED: i32 = 100_001;
     pub(crate) const REPEAT_INITIALIZE: i32 = 100_002;
+    pub(crate) const INVALID_FILE: i32 = 100_003;
+    pub(crate) const INVALID_MODEL_ID: i32 = 100_011;
+    pub(crate) const PARSE_MODEL: i32 = 100_013;
+    pub(crate) const MODEL_INPUT_NOT_MATCH: i32 = 100_017;
+    pub(crate) const MODEL_OUTPUT_NOT_MATCH: i32 = 100_018;
+    pub(crate) const MODEL_NOT_DYNAMIC: i32 = 100_019;
     pub(crate) const REPEAT_FINALIZE: i32 = 100_037;
     pub(crate) const RT_PARAM_INVALID: i32 = 107_000;
     pub(crate) const INVALID_DEVICE: i32 = 107_001;
@@ -56,6 +63,7 @@ pub(crate) struct Sim {
     pub(crate) streams: Streams,
     pub(crate) events: Events,
     pub(crate) objects: Objects,
+    pub(crate) models: Models,
     pub(crate) report: Report,
     pub(crate) rng: Rng,
     /// How often it was initialised; 0 where it was not.
@@ -83,6 +91,7 @@ impl Sim {
             streams: Streams::default(),
             events: Events::default(),
             objects: Objects::default(),
+            models: Models::default(),
             report: Report::default(),
             rng: Rng::new(config.seed),
             initialized: 0,

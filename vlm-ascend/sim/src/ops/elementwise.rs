@@ -7,4 +7,5 @@ mod unary;
 pub(crate) use arithmetic::*;
 pub(crate) use logic::*;
 pub(crate) use unary::*;
-pub(super) use unary::{erf, sigmoid};
+pub(crate) use unary::erf;
+pub(super) use unary::sigmoid;

@@ -147,6 +147,12 @@ impl Streams {
         self.alive.values().flat_map(|s| &s.queue).find(|t| uses(t)).map(|t| t.name)
     }
 
+    /// Whether a queued task of another stream than this uses bytes of this range.
+    pub(crate) fn used_elsewhere(&self, range: &Range<u64>, stream: u64) -> bool {
+        let uses = |t: &Task| t.touches.iter().any(|x| x.address < range.end && range.start < x.address + x.len as u64);
+        self.alive.iter().filter(|(h, _)| **h != stream).flat_map(|(_, s)| &s.queue).any(uses)
+    }
+
     /// The name of a queued task that uses host memory of this range.
     pub(crate) fn user_of_host(&self, range: &Range<usize>) -> Option<&'static str> {
         let uses = |t: &Task| match t.work {

@@ -22,7 +22,7 @@ fn sign(x: f64) -> f64 {
 
 /// The error function, by its Maclaurin series near 0 and by the continued fraction of its complement farther out (Abramowitz and
 /// Stegun 7.1.6 and 7.1.14).
-pub(in crate::ops) fn erf(x: f64) -> f64 {
+pub(crate) fn erf(x: f64) -> f64 {
     let a = x.abs();
     if x.is_nan() {
         return x;
