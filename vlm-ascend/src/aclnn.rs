@@ -76,15 +76,20 @@ impl Stream {
         Ok(Call { stream: self, op, objects: Objects::new(self.queue.library()) })
     }
 
-    /// Puts planned work on the stream.
+    /// The memory that planned work asks for.
     #[inline(never)]
-    fn run(&self, op: &'static str, phase: RunPhase, planned: &Planned) -> Result<()> {
+    fn workspace(&self, op: &'static str, planned: &Planned) -> Result<Option<Block>> {
+        match usize::try_from(planned.workspace) {
+            Ok(0) => Ok(None),
+            Ok(bytes) => self.queue.allocate(bytes).map(Some),
+            Err(_) => Err(Error::new(ErrorKind::OutOfMemory, op, "the workspace is larger than any memory")),
+        }
+    }
+
+    /// Puts planned work on the stream. The executor is gone afterwards, also after an error, unless it is repeatable.
+    #[inline(never)]
+    fn run(&self, op: &'static str, phase: RunPhase, planned: &Planned, workspace: Option<Block>) -> Result<()> {
         let queue = &self.queue;
-        let workspace = match usize::try_from(planned.workspace) {
-            Ok(0) => None,
-            Ok(bytes) => Some(queue.allocate(bytes)?),
-            Err(_) => return Err(Error::new(ErrorKind::OutOfMemory, op, "the workspace is larger than any memory")),
-        };
         let address = workspace.as_ref().map_or(std::ptr::null_mut::<c_void>(), Block::address);
         // SAFETY: the executor is of this operation's first phase and was not run yet, or may be run again; the workspace has the size
         // that the first phase asked for and returns to the pool in the order of the stream; the operands' blocks are alive, and
@@ -100,21 +105,20 @@ impl Call<'_> {
     fn finish(self, code: i32, planned: Planned, run: RunPhase, kept: Option<(Key, Vec<(usize, bool)>)>) -> Result<()> {
         crate::error::check(self.stream.queue.library(), self.op, code)?;
         let keep = kept.filter(|_| self.stream.make_repeatable(&planned));
-        if let Err(e) = self.stream.run(self.op, run, &planned) {
-            self.discard(planned.executor);
-            return Err(e);
-        }
-        self.stream.queue.launched(self.op, true)?;
-        if let Some((key, addresses)) = keep {
-            self.stream.keep(key, planned, self.objects, &addresses);
-        }
+        let workspace = self.stream.workspace(self.op, &planned).inspect_err(|_| self.discard(planned.executor))?;
+        let run = self.stream.run(self.op, run, &planned, workspace);
+        let done = run.and_then(|()| self.stream.queue.launched(self.op, true));
+        let Some((key, addresses)) = keep else { return done };
+        done.inspect_err(|_| self.discard(planned.executor))?;
+        self.stream.keep(key, planned, self.objects, &addresses);
         Ok(())
     }
 
-    /// Destroys an executor that was not run.
+    /// Destroys an executor that was not run, or is repeatable.
     fn discard(&self, executor: *mut aclOpExecutor) {
         if let Some(destroy) = self.stream.queue.library().functions().aclDestroyAclOpExecutor {
-            // SAFETY: it came from a first phase and no second phase took it.
+            // SAFETY: it came from a first phase, and no second phase took it: those take executors that are not repeatable, even if they
+            // fail.
             unsafe { destroy(executor) };
         }
     }

@@ -98,9 +98,9 @@ pub(crate) fn queue_of(device: &Device, op: &'static str) -> Result<Arc<Queue>> 
     // Its storages know it.
     let storage = device.kernels().alloc(DType::U8, 1)?;
     let block = storage.as_any().downcast_ref::<AscendStorage>().and_then(AscendStorage::block);
-    block.map(|b| b.queue().clone()).ok_or_else(|| {
-        Error::new(ErrorKind::Device, op, format!("{device} is no NPU")).hint("open it as ascend:0")
-    })
+    block
+        .map(|b| b.queue().clone())
+        .ok_or_else(|| Error::new(ErrorKind::Device, op, format!("{device} is no NPU")).hint("open it as ascend:0"))
 }
 
 /// Our own type behind the handle.

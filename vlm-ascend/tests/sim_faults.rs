@@ -64,6 +64,35 @@ fn sim_missing_symbols_are_named_or_done_without() {
     case("computes", "no-repeat", &no_repeat, "");
 }
 
+/// What is only asked for, or told, is done without; what a call cannot do without is named by that call.
+#[test]
+fn sim_single_symbols_are_done_without_or_named() {
+    let gone = |symbol: &str| without(&[symbol]);
+    case("no_switch", "no-switch", &gone("aclrtCtxSetSysParamOpt"), "");
+    case("no_memory_info", "no-memory-info", &gone("aclrtGetMemInfo"), "memory=8M");
+    case("no_messages", "no-messages", &gone("aclGetRecentErrMsg"), "");
+    for symbol in ["aclrtCreateEvent", "aclrtRecordEvent", "aclrtQueryEventStatus"] {
+        case("no_events", &format!("no-{symbol}"), &gone(symbol), "");
+    }
+}
+
+#[test]
+fn sim_waiting_may_fail_once() {
+    for schedule in ["delayed", "random", "eager"] {
+        case("wait_fails", "usual", &Options::default(), &format!("schedule={schedule}"));
+    }
+    case("wait_for_staging_fails", "usual", &Options::default(), "");
+}
+
+#[test]
+fn sim_an_error_of_any_operation_is_told_at_any_time() {
+    // Without executors that may run again, and with them.
+    case("device_error_at", "no-repeat", &without(&["aclSetAclOpExecutorRepeatable"]), "schedule=random,seed=9");
+    for seed in 0..4 {
+        case("device_error_at", "usual", &Options::default(), &format!("schedule=random,seed={seed}"));
+    }
+}
+
 #[test]
 fn sim_a_stub_and_a_library_that_fails_to_start_are_named() {
     case("stub", "usual", &Options::default(), "fault=aclInit#1=100039");
@@ -119,6 +148,13 @@ fn sim_case() {
         "any_call" => any_call(),
         "device_error" => device_error(),
         "threads" => threads(),
+        "no_switch" => no_switch(),
+        "no_memory_info" => no_memory_info(),
+        "no_messages" => no_messages(),
+        "no_events" => no_events(),
+        "wait_fails" => wait_fails(),
+        "wait_for_staging_fails" => wait_for_staging_fails(),
+        "device_error_at" => device_error_at(),
         other => panic!("no case is called {other:?}"),
     }
 }
@@ -209,6 +245,8 @@ fn any_call() {
                 }
             }
             common::control("clear-faults");
+            let left = common::report()["leaks"].clone();
+            assert_eq!(left, serde_json::json!({}), "after call {n} failed with {code}");
         }
     }
     assert!(failures > 100, "only {failures} of the calls that failed were noticed");
@@ -240,4 +278,112 @@ fn threads() {
             }
         }
     });
+}
+
+fn no_switch() {
+    let own = AscendDevice::open(0).unwrap();
+    let e = own.set_deterministic(true).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Unsupported, "{e:?}");
+    assert!(e.to_string().contains("aclrtCtxSetSysParamOpt"), "{e}");
+    let device = Device::from_kernels("ascend:0", Arc::new(own));
+    assert_eq!(computed(&device).unwrap(), expected());
+}
+
+fn no_memory_info() {
+    let device = open();
+    assert_eq!(device.kernels().properties().memory_bytes, None);
+    // Of memory that runs out is said what is known.
+    let e = Tensor::zeros(4 << 20, DType::F32, &device).unwrap_err();
+    let text = format!("{e:?}");
+    assert_eq!(e.kind(), ErrorKind::OutOfMemory, "{text}");
+    assert!(text.contains("in use by this program") && !text.contains("free on the device"), "{text}");
+    assert_eq!(computed(&device).unwrap(), expected());
+}
+
+fn no_messages() {
+    let device = open();
+    common::control("set fault=aclrtMemcpyAsync#1=107017");
+    let e = Tensor::from_slice(&[1.0f32], 1, &device).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Backend, "{e:?}");
+    assert!(e.to_string().contains("invalid handle (107017)"), "{e}");
+    assert_eq!(computed(&device).unwrap(), expected());
+}
+
+/// Nothing can be brought to the device without events, and that is said; the rest works.
+fn no_events() {
+    let device = open();
+    let e = Tensor::from_slice(&[1.0f32], 1, &device).and_then(|x| {
+        // The first buffer needs no answer from an event yet.
+        let y = Tensor::from_slice(&[2.0f32], 1, &device)?;
+        x.add(&y)
+    });
+    let e = e.unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Unsupported, "{e:?}");
+    assert!(e.to_string().contains("Event"), "{e}");
+}
+
+fn wait_fails() {
+    let (device, expected) = (open(), expected());
+    for code in [107_000, 107_019] {
+        let x = Tensor::full(8, 3.0, DType::F32, &device).unwrap();
+        common::control(&format!("set fault=aclrtSynchronizeStream#1={code}"));
+        let e = x.to_vec::<f32>().unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Backend, "{e:?}");
+        assert!(e.to_string().contains(&code.to_string()), "{e}");
+        assert_eq!(x.to_vec::<f32>().unwrap(), [3.0; 8]);
+        common::control(&format!("set fault=aclrtSynchronizeStream#1={code}"));
+        assert_eq!(device.kernels().trim().unwrap_err().kind(), ErrorKind::Backend);
+        assert_eq!(x.to_vec::<f32>().unwrap(), [3.0; 8]);
+        assert_eq!(computed(&device).unwrap(), expected);
+    }
+}
+
+/// A buffer whose copy was not waited for, as waiting failed, is not filled with something else.
+fn wait_for_staging_fails() {
+    let device = open();
+    let k = device.kernels();
+    let buffer = 32 << 20;
+    // Work in front of the copies, as asking for events lets some of it run.
+    let mut x = Tensor::full(8, 1.0, DType::F32, &device).unwrap();
+    for _ in 0..40 {
+        x = x.add(&x).unwrap();
+    }
+    // As much as may be under way at once.
+    let all: Vec<_> = (1..=4u8).map(|i| k.upload(DType::U8, &vec![i; buffer]).unwrap()).collect();
+    common::control("set fault=aclrtSynchronizeEvent#1=107000");
+    let e = k.upload(DType::U8, &vec![5; buffer]).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Backend, "{e:?}");
+    let last = k.upload(DType::U8, &vec![6; buffer]).unwrap();
+    let mut out = vec![0; buffer];
+    for (x, wanted) in all.iter().chain([&last]).zip([1u8, 2, 3, 4, 6]) {
+        k.download(x, 0, &mut out).unwrap();
+        assert!(out.iter().all(|&b| b == wanted), "there is {} instead of {wanted}", out[0]);
+    }
+    // Nor one of which no event tells, and that could not be waited for otherwise. It may or may not arrive; what comes after does.
+    common::control("set fault=aclrtRecordEvent#1=107000,fault=aclrtSynchronizeStream#1=107000");
+    let e = k.upload(DType::U8, &vec![7; buffer]).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Backend, "{e:?}");
+    let after = k.upload(DType::U8, &vec![8; buffer]).unwrap();
+    k.download(&after, 0, &mut out).unwrap();
+    assert!(out.iter().all(|&b| b == 8));
+}
+
+/// The n-th piece of work fails on the device, whenever that is: one of the following calls says so, the last wait at the latest.
+fn device_error_at() {
+    let expected = expected();
+    let began = Instant::now();
+    for n in [1, 2, 5, 9, 14, 20] {
+        let device = open();
+        common::control("clear-faults");
+        common::control(&format!("set fault=run:*#{n}=507015"));
+        let e = compute(&device).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::DeviceLost, "{n}: {e:?}");
+        let e = device.synchronize().unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::DeviceLost, "{n}: {e:?}");
+        assert!(e.to_string().contains("507015"), "{n}: {e}");
+        drop(device);
+        common::control("clear-faults");
+        assert_eq!(computed(&open()).unwrap(), expected, "{n}");
+    }
+    assert!(began.elapsed() < LONGEST / 2);
 }

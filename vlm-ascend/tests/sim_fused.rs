@@ -2,71 +2,11 @@
 
 mod common;
 
+use common::fused::{ALL, compare, normal};
 use std::slice;
-use std::sync::{Arc, Mutex, PoisonError};
-use vlm_ascend::AscendDevice;
-use vlm_core::backend::RandomKey;
+use std::sync::Arc;
 use vlm_core::tensor::AttentionOptions;
-use vlm_core::{DType, Device, Result, Tensor};
-
-/// What the simulator counts is of the whole process: one test at a time.
-static ONE: Mutex<()> = Mutex::new(());
-
-type Body = dyn Fn(&[Tensor]) -> Result<Tensor>;
-
-fn normal(shape: &[usize], stream: u64) -> Tensor {
-    Tensor::randn(shape, RandomKey { seed: 11, stream }, DType::F32, &Device::reference()).unwrap()
-}
-
-/// Result and gradients of `body` on a device.
-fn outcome(device: &Device, operands: &[Tensor], dtype: DType, body: &Body) -> Vec<Vec<f32>> {
-    let there: Vec<Tensor> = operands
-        .iter()
-        .map(|t| {
-            let t = if t.dtype().is_float() { t.to_dtype(dtype).unwrap() } else { t.clone() };
-            let t = t.to_device(device).unwrap();
-            if t.dtype().is_float() { t.requires_grad().unwrap() } else { t }
-        })
-        .collect();
-    let out = body(&there).unwrap();
-    let seed = normal(out.shape(), 99).to_dtype(out.dtype()).unwrap().to_device(device).unwrap();
-    let grads = out.backward_with(&seed).unwrap();
-    let wide = |t: &Tensor| t.to_dtype(DType::F32).unwrap().to_vec::<f32>().unwrap();
-    let floats = there.iter().filter(|t| t.dtype().is_float());
-    std::iter::once(wide(&out.detach())).chain(floats.map(|t| wide(grads.require(t).unwrap()))).collect()
-}
-
-/// Compares the two, and that the fused one put `wanted` on the stream and the composed one did not.
-fn compare(operands: &[Tensor], dtypes: &[DType], wanted: &[&str], body: &Body) {
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    common::simulator("schedule=random,seed=5");
-    let open = |device: AscendDevice| Device::from_kernels("ascend:0", Arc::new(device));
-    let fused = open(AscendDevice::open(0).unwrap());
-    let composed = open(AscendDevice::open(0).unwrap().without_fused());
-    for &dtype in dtypes {
-        let launched = |device: &Device| {
-            common::control("clear-counts");
-            let values = outcome(device, operands, dtype, body);
-            let tasks = common::report()["tasks"].clone();
-            (values, wanted.iter().map(|w| tasks[*w].as_u64().unwrap_or(0)).collect::<Vec<_>>())
-        };
-        let ((a, launches), (b, none)) = (launched(&fused), launched(&composed));
-        assert!(launches.iter().all(|&n| n > 0), "{dtype}: {wanted:?} were launched {launches:?} times");
-        assert!(none.iter().all(|&n| n == 0), "{dtype}: the composition launched {wanted:?} {none:?} times");
-        let tolerance = match dtype {
-            DType::F32 => 2e-5,
-            DType::F16 => 8e-3,
-            _ => 5e-2,
-        };
-        for (which, (a, b)) in a.iter().zip(&b).enumerate() {
-            let scale = b.iter().fold(1e-6f32, |m, v| m.max(v.abs()));
-            let off = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0f32, f32::max);
-            assert!(off <= tolerance * scale, "{dtype}, result {which}: off by {off:e} of {scale:e}");
-        }
-    }
-}
-
-const ALL: &[DType] = &[DType::F32, DType::F16, DType::BF16];
+use vlm_core::{Device, Tensor};
 
 fn attention(options: AttentionOptions, s_q: usize, s_kv: usize) {
     let operands = [normal(&[2, 4, s_q, 64], 1), normal(&[2, 2, s_kv, 64], 2), normal(&[2, 2, s_kv, 64], 3)];
@@ -105,6 +45,9 @@ fn sim_gates_and_activations_are_their_compositions() {
     });
     compare(slice::from_ref(&x), ALL, &["aclnnGeluBackwardV2"], &|t| t[0].gelu());
     compare(slice::from_ref(&x), ALL, &["aclnnSiluBackward"], &|t| t[0].silu());
+    compare(slice::from_ref(&x), ALL, &["aclnnTanhBackward"], &|t| t[0].tanh());
+    compare(slice::from_ref(&x), ALL, &["aclnnSigmoidBackward"], &|t| t[0].sigmoid());
+    compare(slice::from_ref(&x), ALL, &["aclnnGeluBackwardV2"], &|t| t[0].gelu_tanh());
     compare(slice::from_ref(&x), ALL, &["aclnnSoftmax", "aclnnSoftmaxBackward"], &|t| t[0].softmax(-1));
     compare(slice::from_ref(&x), ALL, &["aclnnLogSoftmax", "aclnnLogSoftmaxBackward"], &|t| t[0].log_softmax(0));
 }
@@ -120,4 +63,20 @@ fn sim_losses_and_layers_are_their_compositions() {
     });
     let ids = Tensor::from_slice(&[1i64, 6, 1], 3, &Device::reference()).unwrap();
     compare(&[normal(&[7, 12], 1), ids], ALL, &["aclnnEmbedding"], &|t| t[0].embedding(&t[1]));
+}
+
+/// Operands that are no plain rows: gradients of activations and gates take views as they are.
+#[test]
+fn sim_gradients_of_views_are_their_compositions() {
+    let x = normal(&[6, 48], 1);
+    compare(slice::from_ref(&x), ALL, &["aclnnTanhBackward"], &|t| t[0].transpose(0, 1)?.narrow(0, 3, 20)?.tanh());
+    compare(slice::from_ref(&x), ALL, &["aclnnSigmoidBackward"], &|t| t[0].narrow(1, 5, 31)?.sigmoid());
+}
+
+/// Gate and up of their own are not the one operation: `f32` is two of them, half floats are composed.
+#[test]
+fn sim_a_gate_of_two_tensors_is_its_composition() {
+    let operands = [normal(&[6, 24], 1), normal(&[6, 24], 2)];
+    compare(&operands, &[vlm_core::DType::F32], &["aclnnSiluBackward"], &|t| t[0].swiglu(&t[1]));
+    compare(&operands, &ALL[1..], &[], &|t| t[0].swiglu(&t[1]));
 }

@@ -197,9 +197,9 @@ pub(crate) unsafe fn first_phase(
     }
 }
 
-/// The second phase: puts the work on a stream.
+/// The second phase: puts the work on a stream. It takes the executor, unless that is repeatable.
 pub(crate) fn second_phase(op: &'static Op, workspace: u64, size: u64, executor: u64, stream: u64) -> i32 {
-    crate::state::call(op.phases[1], |sim| {
+    let code = crate::state::call(op.phases[1], |sim| {
         let name = op.phases[1];
         sim.ready(name)?;
         let stream = sim.stream_of_call(stream, name)?;
@@ -250,7 +250,16 @@ pub(crate) fn second_phase(op: &'static Op, workspace: u64, size: u64, executor:
         }
         let work = Work::Kernel { kernel, addresses: addresses.into(), workspace: garbage };
         sim.enqueue(stream, Task { name, work, touches: touches.into() })
-    })
+    });
+    if code != 0 {
+        // The vendor's second phase ends an executor that is not repeatable also when it fails.
+        with(|sim| {
+            if matches!(sim.objects.get(executor), Some(Object::Executor(e)) if !e.repeatable) {
+                sim.objects.remove(executor);
+            }
+        });
+    }
+    code
 }
 
 /// Gives an operand of a repeatable executor another storage. `pick` chooses by position among inputs, outputs or all.

@@ -227,7 +227,8 @@ impl Stream {
         self.queue.bind()?;
         let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         self.set_addresses(key.op, &kept, addresses)?;
-        self.run(key.op, run, &kept.planned)?;
+        let workspace = self.workspace(key.op, &kept.planned)?;
+        self.run(key.op, run, &kept.planned, workspace)?;
         self.queue.launched(key.op, false)?;
         Ok(true)
     }

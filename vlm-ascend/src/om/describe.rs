@@ -150,7 +150,9 @@ impl Description {
             }
             if port.name.as_bytes() == ACL_DYNAMIC_AIPP_NAME.to_bytes() {
                 return Err(Error::new(ErrorKind::Unsupported, OP, "the model takes AIPP's settings while it runs")
-                    .hint("convert it without --insert_op_conf, or with static AIPP, and normalise pictures on the host"));
+                    .hint(
+                        "convert it without --insert_op_conf, or with static AIPP, and normalise pictures on the host",
+                    ));
             }
             let geared = read.gears != Gears::None;
             let ranges = if geared { None } else { self.ranges(i)? };

@@ -25,8 +25,11 @@ pub(super) fn choose(model: &OmModel, inputs: &[&Tensor]) -> Result<Choice> {
     let ports = model.inputs();
     if inputs.len() != ports.len() {
         let names: Vec<_> = ports.iter().map(OmPort::to_string).collect();
-        return Err(error(ErrorKind::Shape, format!("{} inputs were given, the model takes {}", inputs.len(), ports.len()))
-            .with("inputs", names.join("; ")));
+        return Err(error(
+            ErrorKind::Shape,
+            format!("{} inputs were given, the model takes {}", inputs.len(), ports.len()),
+        )
+        .with("inputs", names.join("; ")));
     }
     for (port, tensor) in ports.iter().zip(inputs) {
         if tensor.dtype() != port.dtype {
@@ -52,7 +55,9 @@ fn of(ports: &[OmPort], gears: &Gears, shapes: &[&[usize]]) -> Result<Choice> {
             let message = format!("input {} has shape {shape:?}, the model takes {port}", port.name);
             return Err(error(ErrorKind::Shape, message).hint("convert the model again with another --input_shape"));
         }
-        geared.push(port.dims.iter().zip(*shape).filter(|(d, _)| **d == OmDim::Gear).map(|(_, &s)| s).collect::<Vec<_>>());
+        geared.push(
+            port.dims.iter().zip(*shape).filter(|(d, _)| **d == OmDim::Gear).map(|(_, &s)| s).collect::<Vec<_>>(),
+        );
         open |= port.dims.iter().any(|d| matches!(d, OmDim::Range { .. }));
     }
     let chosen: Vec<usize> = geared.concat();
@@ -75,9 +80,7 @@ fn of(ports: &[OmPort], gears: &Gears, shapes: &[&[usize]]) -> Result<Choice> {
             let whole = shapes.concat();
             if all.contains(&whole) { Ok(Choice::Dims(whole)) } else { refuse("--dynamic_dims", format!("{all:?}")) }
         }
-        Gears::None if open => {
-            Ok(Choice::Open(shapes.iter().map(|s| s.iter().map(|&d| d as i64).collect()).collect()))
-        }
+        Gears::None if open => Ok(Choice::Open(shapes.iter().map(|s| s.iter().map(|&d| d as i64).collect()).collect())),
         Gears::None => Ok(Choice::Fixed),
     }
 }

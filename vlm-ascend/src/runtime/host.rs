@@ -29,7 +29,7 @@ pub(crate) struct Staging {
     busy: VecDeque<(Buffer, Handle)>,
     /// Events that nobody waits for.
     events: Vec<Handle>,
-    /// Buffers that a copy may still write to, after waiting for it failed: not used again.
+    /// Buffers that a copy may still use, after waiting for it failed: not used again.
     lost: Vec<Buffer>,
 }
 
@@ -86,9 +86,13 @@ impl Staging {
         if let Some((buffer, event)) = self.busy.pop_front() {
             // SAFETY: the event is ours and was recorded.
             let code = unsafe { wait(event.raw()) };
+            if let Err(e) = check(queue.library(), "event", code) {
+                // The copy may still read it; the event goes on telling when it does not.
+                self.busy.push_front((buffer, event));
+                return Err(e);
+            }
             self.free.push(buffer);
             self.events.push(event);
-            check(queue.library(), "event", code)?;
         }
         Ok(())
     }
@@ -123,9 +127,9 @@ impl Staging {
             if code != 0 {
                 // Nothing tells any more when the copy is done: wait for everything, then for nothing.
                 let error = crate::error::of(queue.library(), "event", code);
-                let _ = queue.synchronize();
+                let waited = queue.synchronize().is_ok();
                 if let Some((buffer, event)) = self.busy.pop_back() {
-                    self.free.push(buffer);
+                    if waited { &mut self.free } else { &mut self.lost }.push(buffer);
                     self.events.push(event);
                 }
                 return Err(error);

@@ -1,6 +1,8 @@
 //! The simulator, for the tests of this folder.
 #![allow(dead_code)] // Not every test file uses all of it.
 
+pub(crate) mod fused;
+
 use std::ffi::{CString, c_char};
 use std::path::{Path, PathBuf};
 use vlm_ascend_sim::libraries::{Options, write};

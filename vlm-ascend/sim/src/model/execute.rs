@@ -1,7 +1,7 @@
 //! Running a model.
 
-use super::dataset::Description;
 use super::Info;
+use super::dataset::Description;
 use crate::om::value::Value;
 use crate::plan::{Fault, Kernel, fault};
 use crate::run::Run;
@@ -92,7 +92,8 @@ impl Sim {
     fn input_shapes(&mut self, name: &str, info: &Info, set: u64) -> Outcome<(Shapes, Vec<usize>)> {
         let header = &info.om.header;
         let bytes = |shapes: &[Vec<usize>]| -> Vec<usize> {
-            let of = |(d, p): (&Vec<usize>, &crate::om::Port)| d.iter().product::<usize>() * p.element_type().bits() / 8;
+            let of =
+                |(d, p): (&Vec<usize>, &crate::om::Port)| d.iter().product::<usize>() * p.element_type().bits() / 8;
             shapes.iter().zip(&header.inputs).map(of).collect()
         };
         if let Some(gears) = &header.gears {

@@ -56,7 +56,8 @@ fn convert(options: &Options) -> Result<(), String> {
                 gears.outputs.push(outputs);
                 header.work = header.work.max(work);
             }
-            let largest = (0..values.len()).max_by_key(|&g| gears.inputs[g].iter().map(|d| d.iter().product::<usize>()).sum::<usize>());
+            let largest = (0..values.len())
+                .max_by_key(|&g| gears.inputs[g].iter().map(|d| d.iter().product::<usize>()).sum::<usize>());
             let largest = gears.outputs[largest.unwrap_or(0)].clone();
             header.outputs = ports(&graph.outputs, &largest);
             header.gears = Some(gears);

@@ -65,7 +65,9 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Options, String> {
         let wrong = || format!("E10001: value {value:?} for --{key} is invalid");
         let mut geared = |kind, apart| {
             if made.gears.is_some() {
-                return Err("E10009: dynamic_batch_size, dynamic_image_size and dynamic_dims exclude each other".to_owned());
+                return Err(
+                    "E10009: dynamic_batch_size, dynamic_image_size and dynamic_dims exclude each other".to_owned()
+                );
             }
             let found = gears(&value, apart).filter(|g| (2..=100).contains(&g.len())).ok_or_else(wrong)?;
             made.gears = Some((kind, found));

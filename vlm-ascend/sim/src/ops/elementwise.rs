@@ -6,6 +6,6 @@ mod unary;
 
 pub(crate) use arithmetic::*;
 pub(crate) use logic::*;
-pub(crate) use unary::*;
 pub(crate) use unary::erf;
 pub(super) use unary::sigmoid;
+pub(crate) use unary::*;

@@ -7,8 +7,8 @@ use crate::types::{DType, broadcast_dims};
 /// Both operands in the shape that they broadcast to.
 fn together(x: &[Option<&Value>]) -> Result<(Value, Value), String> {
     let (a, b) = (operand(x, 0)?, operand(x, 1)?);
-    let dims = broadcast_dims(&[&a.dims, &b.dims])
-        .ok_or_else(|| format!("{:?} and {:?} do not broadcast", a.dims, b.dims))?;
+    let dims =
+        broadcast_dims(&[&a.dims, &b.dims]).ok_or_else(|| format!("{:?} and {:?} do not broadcast", a.dims, b.dims))?;
     Ok((a.broadcast(&dims)?, b.broadcast(&dims)?))
 }
 

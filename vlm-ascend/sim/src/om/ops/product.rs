@@ -81,7 +81,9 @@ pub(super) fn conv(node: &Node, x: &[Option<&Value>]) -> Result<Value, String> {
     let (n, c, h, w, o, c_group, kh, kw) = (*n, *c, *h, *w, *o, *c_group, *kh, *kw);
     let two = |name: &str, default: i64| -> Result<[usize; 2], String> {
         let found = ints(node, name).unwrap_or_else(|| vec![default; 2]);
-        let two = <[i64; 2]>::try_from(found).ok().and_then(|t| Some([usize::try_from(t[0]).ok()?, usize::try_from(t[1]).ok()?]));
+        let two = <[i64; 2]>::try_from(found)
+            .ok()
+            .and_then(|t| Some([usize::try_from(t[0]).ok()?, usize::try_from(t[1]).ok()?]));
         two.filter(|t| !t.contains(&0)).ok_or_else(|| format!("{name} is no pair of sizes"))
     };
     let (stride, dilation) = (two("strides", 1)?, two("dilations", 1)?);
@@ -106,7 +108,8 @@ pub(super) fn conv(node: &Node, x: &[Option<&Value>]) -> Result<Value, String> {
         let mut sum = bias.map_or(0.0, |b| b[channel]);
         for k in 0..c_group {
             for ky in 0..kh {
-                let Some(row) = (y * stride[0] + ky * dilation[0]).checked_sub(pads[0] as usize).filter(|&r| r < h) else {
+                let Some(row) = (y * stride[0] + ky * dilation[0]).checked_sub(pads[0] as usize).filter(|&r| r < h)
+                else {
                     continue;
                 };
                 for kx in 0..kw {
