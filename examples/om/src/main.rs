@@ -1,0 +1,48 @@
+//! ONNX models on Ascend NPUs, compiled ahead of time.
+//!
+//! ```text
+//! cargo run --release -p om -- convert --onnx vision.onnx --shape pixel_values:-1,3,336,336 --batches 1,4,8 --chip Ascend910B3
+//! cargo run --release -p om -- info --model vision.om
+//! cargo run --release -p om -- run --model vision.om --processor MODEL_DIR --image a.png --image b.png --out outputs.safetensors
+//! ```
+//!
+//! `convert` needs CANN's `atc` and no NPU; `info` and `run` need a device of the chip that the model was compiled for.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout)] // Its output is what the program is for.
+
+mod atc;
+mod batches;
+mod convert;
+mod info;
+mod run;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+use vlm_examples::program;
+
+#[derive(Debug, Parser)]
+#[command(about = "Compiles ONNX models for Ascend NPUs with atc, and runs them")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Compiles an ONNX model with CANN's atc.
+    Convert(convert::Args),
+    /// Says what a compiled model takes and gives.
+    Info(info::Args),
+    /// Runs a compiled model on pictures, or on tensors of a file.
+    Run(run::Args),
+}
+
+fn main() -> ExitCode {
+    program::init_logs();
+    program::end(match &Args::parse().command {
+        Command::Convert(args) => convert::convert(args),
+        Command::Info(args) => info::info(args),
+        Command::Run(args) => run::run(args),
+    })
+}
