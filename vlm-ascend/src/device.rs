@@ -113,6 +113,9 @@ impl Memory for AscendDevice {
     }
 
     fn trim(&self) -> Result<()> {
+        // They are made again when they are needed.
+        self.tables.forget();
+        self.masks.forget();
         self.stream.queue().trim()
     }
 }

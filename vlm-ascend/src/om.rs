@@ -373,18 +373,15 @@ impl OmModel {
         let execute = function!(library, aclmdlExecute)?;
         // SAFETY: the model is loaded; what the inputs hold is there and ready; an output without memory asks for it.
         check(library, OP, unsafe { execute(self.id, inputs.raw(), outputs.raw()) })?;
+        // All of it is ours now, whatever goes wrong with one.
+        let taken: Vec<_> = (0..self.outputs.len()).map(|i| outputs.taken(i, queue)).collect();
         let mut made = Vec::new();
-        for (i, port) in self.outputs.iter().enumerate() {
-            let dims = outputs.dims(i)?;
-            let shape = Shape::from_slice(&dims);
+        for (i, (port, taken)) in self.outputs.iter().zip(taken).enumerate() {
+            let shape = Shape::from_slice(&outputs.dims(i)?);
             let storage = room(&self.stream, port.dtype, shape.count())?;
-            let memory = outputs.taken(i)?;
             if let Some(block) = storage.block() {
-                memory.copy_to(queue, block, shape.count() * port.dtype.size())?;
+                taken?.copy_to(block, shape.count() * port.dtype.size())?;
             }
-            // The runtime's memory is given back at once.
-            queue.synchronize()?;
-            memory.free(library)?;
             made.push((storage.share(), shape));
         }
         Ok(made)

@@ -25,6 +25,11 @@ struct Known {
 }
 
 impl Tables {
+    /// Gives all of them up.
+    pub(crate) fn forget(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// The angles' functions for both channels of every pair, `[b or 1, s, r]`.
     fn wide(&self, s: &Stream, table: &View<'_>, style: RopeStyle, negated: bool) -> Result<Arc<AscendStorage>> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);

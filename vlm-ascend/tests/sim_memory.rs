@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use vlm_ascend::AscendDevice;
 use vlm_ascend_sim::libraries::Options;
-use vlm_core::backend::StorageRef;
+use vlm_core::backend::{RopeStyle, StorageRef};
+use vlm_core::tensor::{AttentionOptions, RopeTables};
 use vlm_core::{DType, Device, Element, Result, Tensor};
 
 /// What the simulator reports is of the whole process: one test at a time.
@@ -161,6 +162,14 @@ fn sim_nothing_is_left_after_trimming() {
         let k = device.kernels();
         let kept = Tensor::full(1000, 2.5, DType::F32, device).unwrap();
         let large = Tensor::zeros(3 << 20, DType::F32, device).unwrap();
+        // What the device keeps for itself, tables and masks, goes too.
+        let x = Tensor::full([1, 2, 8, 16], 0.5, DType::F32, device).unwrap();
+        let angles = Tensor::zeros([1, 8, 8], DType::F32, device).unwrap();
+        let tables = RopeTables { cos: angles.clone(), sin: angles };
+        let turned = x.rope(&tables, RopeStyle::Half).unwrap();
+        let causal = AttentionOptions { causal: true, ..AttentionOptions::default() };
+        assert!(turned.scaled_dot_product_attention(&x, &x, &causal).is_ok());
+        drop((x, tables, turned));
         assert!(near(&computed(device, 40).unwrap(), &computed(&Device::reference(), 40).unwrap()));
         drop(large);
         k.trim().unwrap();

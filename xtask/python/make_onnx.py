@@ -1,4 +1,9 @@
-"""Writes ONNX models for the tests of OM models, with what torch computes: `make_onnx.py patches|clip FOLDER`."""
+#!/usr/bin/env python3
+"""Writes ONNX models for the tests of OM models, as torch exports them.
+
+    make_onnx.py patches FOLDER         patches.onnx and what torch makes of pictures of several shapes
+    make_onnx.py dual MODEL_DIR OUT     the vision tower of a CLIP or SigLIP model
+"""
 
 import sys
 import warnings
@@ -47,24 +52,31 @@ def patches(folder):
 
 
 class Embeds(torch.nn.Module):
+    """Pictures to embeddings of length 1, as `image_embeds` of transformers' dual encoders."""
+
     def __init__(self, model):
         super().__init__()
         self.model = model
 
     def forward(self, pixel_values):
-        return self.model(pixel_values=pixel_values).image_embeds
+        features = self.model.get_image_features(pixel_values=pixel_values)
+        features = getattr(features, "pooler_output", features)
+        return features / features.norm(p=2, dim=-1, keepdim=True)
 
 
-def clip(folder):
-    """The vision tower of the CLIP model in `folder`, as `folder`/vision.onnx with an open batch."""
-    from transformers import CLIPVisionModelWithProjection
+def dual(folder, out):
+    """The vision tower of the dual encoder in `folder`, with an open batch."""
+    from transformers import AutoModel
 
-    model = CLIPVisionModelWithProjection.from_pretrained(folder, attn_implementation="eager").eval()
-    size = model.config.image_size
+    model = AutoModel.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).eval()
+    size = model.config.vision_config.image_size
     axes = {"pixel_values": {0: "batch"}, "image_embeds": {0: "batch"}}
-    export(Embeds(model), torch.randn(1, 3, size, size), Path(sys.argv[3]), ["image_embeds"], axes)
+    export(Embeds(model), torch.randn(2, 3, size, size), out, ["image_embeds"], axes)
 
 
 if __name__ == "__main__":
     torch.manual_seed(0)
-    {"patches": patches, "clip": clip}[sys.argv[1]](Path(sys.argv[2]))
+    if sys.argv[1] == "patches":
+        patches(Path(sys.argv[2]))
+    else:
+        dual(Path(sys.argv[2]), Path(sys.argv[3]))

@@ -26,6 +26,11 @@ const KEPT: usize = 8;
 pub(super) const COMPRESSED: usize = 2048;
 
 impl Masks {
+    /// Gives all of them up.
+    pub(crate) fn forget(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn get(&self, shape: Shape, make: impl FnOnce() -> Result<AscendStorage>) -> Result<Arc<AscendStorage>> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(i) = all.iter().position(|(s, _)| *s == shape) {

@@ -7,6 +7,7 @@ use crate::library::{Library, function};
 use crate::runtime::pool::Block;
 use crate::runtime::{Copy, Queue};
 use std::ffi::c_void;
+use std::sync::Arc;
 use vlm_ascend_sys::{aclDataBuffer, aclmdlDataset, aclmdlIODims};
 use vlm_core::{Dims, Error, ErrorKind, Result};
 
@@ -17,28 +18,40 @@ pub(super) struct Dataset {
     buffers: Vec<*mut aclDataBuffer>,
 }
 
-/// Memory that the runtime allocated for an output.
-pub(super) struct Taken(*mut c_void);
+/// Memory that the runtime allocated for an output, which goes back to it.
+pub(super) struct Taken {
+    queue: Arc<Queue>,
+    address: *mut c_void,
+}
 
 impl Taken {
     /// Puts a copy on the stream.
-    pub(super) fn copy_to(&self, queue: &Queue, to: &Block, bytes: usize) -> Result<()> {
+    pub(super) fn copy_to(&self, to: &Block, bytes: usize) -> Result<()> {
         assert!(bytes <= to.bytes(), "the block is too small");
-        // SAFETY: the runtime allocated at least as many bytes as the output has, and they are given back after the stream was waited for.
-        unsafe { queue.copy(to.address(), self.0, bytes, Copy::DeviceToDevice) }
+        // SAFETY: the runtime allocated at least as many bytes as the output has, and they are given back after the stream was waited
+        // for.
+        unsafe { self.queue.copy(to.address(), self.address, bytes, Copy::DeviceToDevice) }
     }
+}
 
-    /// Gives it back to the runtime. Nothing that is queued may use it.
-    pub(super) fn free(self, library: &Library) -> Result<()> {
-        let free = function!(library, aclrtFree)?;
-        // SAFETY: the runtime allocated it for us to free, and nothing uses it any more, as the caller says.
-        check(library, OP, unsafe { free(self.0) })
+impl Drop for Taken {
+    fn drop(&mut self) {
+        // A copy may be queued, and the call waits for none. A wait that failed is tried once more: unless the device is lost, the
+        // copy is still to run.
+        if let Err(e) = self.queue.synchronize().or_else(|_| self.queue.synchronize()) {
+            tracing::warn!(error = %e, "an output's memory was given back after an error");
+        }
+        if let Some(free) = self.queue.library().functions().aclrtFree {
+            // SAFETY: the runtime allocated it for us to free, which happens once, and nothing that is queued uses it.
+            unsafe { free(self.address) };
+        }
     }
 }
 
 #[cold]
-fn null(what: &str) -> Error {
-    Error::new(ErrorKind::Backend, OP, format!("{what} returned null"))
+fn null(library: &Library, what: &str) -> Error {
+    let said = crate::error::recent(library.functions()).unwrap_or_default();
+    Error::new(ErrorKind::Backend, OP, format!("{what} returned null {said}"))
 }
 
 impl Dataset {
@@ -46,7 +59,11 @@ impl Dataset {
         let create = function!(library, aclmdlCreateDataset)?;
         // SAFETY: the call takes nothing.
         let raw = unsafe { create() };
-        if raw.is_null() { Err(null("aclmdlCreateDataset")) } else { Ok(Dataset { library, raw, buffers: Vec::new() }) }
+        if raw.is_null() {
+            Err(null(library, "aclmdlCreateDataset"))
+        } else {
+            Ok(Dataset { library, raw, buffers: Vec::new() })
+        }
     }
 
     pub(super) fn raw(&self) -> *mut aclmdlDataset {
@@ -60,7 +77,7 @@ impl Dataset {
         // SAFETY: the address is only kept.
         let buffer = unsafe { create(address, bytes) };
         if buffer.is_null() {
-            return Err(null("aclCreateDataBuffer"));
+            return Err(null(self.library, "aclCreateDataBuffer"));
         }
         self.buffers.push(buffer);
         // SAFETY: both are alive; the buffer outlives the dataset.
@@ -77,7 +94,7 @@ impl Dataset {
             // SAFETY: an array of as many numbers as are said, which the call copies.
             let desc = unsafe { create(0 as _, shape.len() as i32, shape.as_ptr(), 2 as _) };
             if desc.is_null() {
-                return Err(null("aclCreateTensorDesc"));
+                return Err(null(self.library, "aclCreateTensorDesc"));
             }
             // SAFETY: both are alive; the dataset keeps a copy, so that the description can be destroyed at once.
             let code = unsafe {
@@ -124,7 +141,7 @@ impl Dataset {
         // SAFETY: the dataset is alive and keeps what it returns.
         let desc = unsafe { get(self.raw, index) };
         if desc.is_null() {
-            return Err(null("aclmdlGetDatasetTensorDesc"));
+            return Err(null(self.library, "aclmdlGetDatasetTensorDesc"));
         }
         // SAFETY: as above.
         let rank = unsafe { rank(desc) };
@@ -139,16 +156,19 @@ impl Dataset {
     }
 
     /// Takes the memory that the runtime allocated for an output.
-    pub(super) fn taken(&mut self, index: usize) -> Result<Taken> {
+    pub(super) fn taken(&mut self, index: usize, queue: &Arc<Queue>) -> Result<Taken> {
         let (address, update) =
             (function!(self.library, aclGetDataBufferAddr)?, function!(self.library, aclUpdateDataBuffer)?);
         let buffer = self.buffers[index];
-        // SAFETY: the buffer is alive; from here on it has no memory, as the caller has it.
-        unsafe {
-            let found = address(buffer);
-            check(self.library, OP, update(buffer, std::ptr::null_mut(), 0))?;
-            if found.is_null() { Err(null("aclmdlExecute, as an output's memory,")) } else { Ok(Taken(found)) }
+        // SAFETY: the buffer is alive.
+        let address = unsafe { address(buffer) };
+        if address.is_null() {
+            return Err(null(self.library, "aclmdlExecute, as an output's memory,"));
         }
+        let taken = Taken { queue: queue.clone(), address };
+        // SAFETY: as above; from here on it has no memory, as the caller has it.
+        check(self.library, OP, unsafe { update(buffer, std::ptr::null_mut(), 0) })?;
+        Ok(taken)
     }
 }
 

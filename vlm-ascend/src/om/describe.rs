@@ -53,7 +53,8 @@ impl Description {
         // SAFETY: the call takes nothing.
         let raw = unsafe { create() };
         if raw.is_null() {
-            return Err(Error::new(ErrorKind::Backend, OP, "aclmdlCreateDesc returned null"));
+            let said = crate::error::recent(library.functions()).unwrap_or_default();
+            return Err(Error::new(ErrorKind::Backend, OP, format!("aclmdlCreateDesc returned null {said}")));
         }
         let made = Description { library, raw };
         // SAFETY: the description was just made; a wrong number is answered with an error.

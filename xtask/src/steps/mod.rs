@@ -12,6 +12,7 @@ mod job;
 mod kill;
 pub(crate) mod libtorch;
 pub(crate) mod npu_torch;
+mod om;
 mod package;
 pub(crate) mod parity;
 pub(crate) mod python;
@@ -62,6 +63,7 @@ pub(crate) const ALL: &[Step] = &[
         "without CANN, with an old one, without a device: each is named, the CPUs work",
         ascend::start,
     ),
+    step("ascend-om", "vision towers compiled by the simulated atc compute what transformers computed", om::run),
     step("ascend-job", "the main job on the simulated NPU is as accurate as on our CPU", ascend::job),
     step("hub", "huggingface_hub and vlm read each other's caches of models", hub::run),
     step("job", "the main job ends in time with at least 0.90 after tuning", job::run),

@@ -145,6 +145,10 @@ fn slices_and_reductions_take_negative_axes() {
     assert_eq!((y.dims, y.data), (vec![2, 2], Data::Float(vec![2.0, 3.0, 5.0, 6.0])));
     let y = apply("ReduceMean", vec![attribute("axes", &[-2])], &[&x]).unwrap();
     assert_eq!((y.dims, y.data), (vec![1, 3], Data::Float(vec![2.5, 3.5, 4.5])));
+    let y = apply("Tile", vec![], &[&x, &list(&[2, 1])]).unwrap();
+    assert_eq!((y.dims, y.data), (vec![4, 3], Data::Float([1.0, 2.0, 3.0, 4.0, 5.0, 6.0].repeat(2))));
+    let y = apply("Mod", vec![], &[&list(&[7, -7, 7, -7]), &list(&[3, 3, -3, -3])]).unwrap();
+    assert_eq!(y.data, Data::Int(vec![1, 2, -2, -1]));
     assert!(apply("Reshape", vec![], &[&x, &list(&[4, -1])]).is_err());
     assert!(apply("Gather", vec![], &[&x, &list(&[2])]).is_err());
 }

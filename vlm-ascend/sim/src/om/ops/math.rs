@@ -12,7 +12,7 @@ fn together(x: &[Option<&Value>]) -> Result<(Value, Value), String> {
     Ok((a.broadcast(&dims)?, b.broadcast(&dims)?))
 }
 
-/// `Add`, `Sub`, `Mul`, `Div`, `Pow` of floats or integers.
+/// `Add`, `Sub`, `Mul`, `Div`, `Pow`, `Mod` of floats or integers.
 pub(super) fn arithmetic(x: &[Option<&Value>], op: &'static str) -> Result<Value, String> {
     let (a, b) = together(x)?;
     let data = match (&a.data, &b.data) {
@@ -22,6 +22,7 @@ pub(super) fn arithmetic(x: &[Option<&Value>], op: &'static str) -> Result<Value
                 "Sub" => |p, q| p - q,
                 "Mul" => |p, q| p * q,
                 "Div" => |p, q| p / q,
+                "Mod" => return Err("of floats it is not simulated".to_owned()),
                 _ => f32::powf,
             };
             Data::Float(p.iter().zip(q).map(|(&p, &q)| f(p, q)).collect())
@@ -32,6 +33,8 @@ pub(super) fn arithmetic(x: &[Option<&Value>], op: &'static str) -> Result<Value
                 "Sub" => i64::checked_sub,
                 "Mul" => i64::checked_mul,
                 "Div" => i64::checked_div,
+                // The sign is the divisor's.
+                "Mod" => |p, q| Some(p.checked_rem(q)?).map(|r| if r != 0 && (r < 0) != (q < 0) { r + q } else { r }),
                 _ => |p, q| u32::try_from(q).ok().and_then(|q| p.checked_pow(q)),
             };
             let all = p.iter().zip(q).map(|(&p, &q)| f(p, q).ok_or_else(|| format!("{p} and {q} have no result")));

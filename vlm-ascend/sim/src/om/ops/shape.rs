@@ -183,6 +183,18 @@ pub(super) fn squeeze(node: &Node, all: &[Option<&Value>]) -> Result<Value, Stri
     x.reshaped((0..x.dims.len()).filter(|d| !gone.contains(d)).map(|d| x.dims[d]).collect())
 }
 
+pub(super) fn tile(x: &[Option<&Value>]) -> Result<Value, String> {
+    let (x, times) = (operand(x, 0)?, sizes(operand(x, 1)?)?);
+    if times.len() != x.dims.len() {
+        return Err(format!("{times:?} repeats of {:?}", x.dims));
+    }
+    // Each dimension behind one that repeats it.
+    let apart = x.dims.iter().flat_map(|&d| [1, d]).collect();
+    let repeated: Vec<usize> = times.iter().zip(&x.dims).flat_map(|(&n, &d)| [n, d]).collect();
+    let whole = times.iter().zip(&x.dims).map(|(n, d)| n * d).collect();
+    x.reshaped(apart)?.broadcast(&repeated)?.reshaped(whole)
+}
+
 pub(super) fn transpose(node: &Node, x: &[Option<&Value>]) -> Result<Value, String> {
     let x = operand(x, 0)?;
     let rank = x.dims.len();
