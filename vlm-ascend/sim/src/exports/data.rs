@@ -131,7 +131,7 @@ exports! {
     }
 
     fn aclGetTensorDescSize(desc: Ref) -> usize {
-        ask(|sim| Ok(sim.description("aclGetTensorDescSize", desc.id()).map(|d| elements(d) * bytes_of(d.dtype))?))
+        ask(|sim| sim.description("aclGetTensorDescSize", desc.id()).map(|d| elements(d) * bytes_of(d.dtype)))
     }
 
     fn aclGetTensorDescElementCount(desc: Ref) -> usize {
