@@ -9,6 +9,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use vlm_ascend_sim::libraries::{Options, write};
 
 /// The least accuracy of the main job.
@@ -117,36 +118,50 @@ fn tail(text: &str) -> String {
     lines[lines.len().saturating_sub(60)..].join("\n")
 }
 
+/// Runs the suite with each of these settings, composed where the flag says so, on all cores: a run has one thread that computes.
+fn conform_all(runs: &[(String, bool)]) -> Result<()> {
+    let suite = suite()?;
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<()> {
+        while let Some((settings, without_fused)) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let result = conform(&suite, settings, *without_fused, &[]).inspect_err(|_| {
+                // Nobody starts another.
+                next.store(runs.len(), Ordering::Relaxed);
+            })?;
+            println!("sim {settings}{}: {result}", if *without_fused { ", composed" } else { "" });
+        }
+        Ok(())
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().map(|w| w.join().unwrap_or_else(|_| bail!("a run of the suite panicked"))).collect()
+    })
+}
+
 /// A sample: each schedule, each chip, fused operations and compositions.
 pub(super) fn conformance() -> Result<()> {
-    let suite = suite()?;
-    let runs = [
-        ("chip=Ascend910B3,schedule=delayed,seed=1", false),
-        ("chip=Ascend910B3,schedule=random,seed=2", true),
-        ("chip=Ascend910_9391,schedule=random,seed=3", false),
-        ("chip=Ascend310P3,schedule=eager,seed=4", false),
-    ];
-    for (settings, without_fused) in runs {
-        let fused = if without_fused { ", composed" } else { "" };
-        println!("sim {settings}{fused}: {}", conform(&suite, settings, without_fused, &[])?);
-    }
-    Ok(())
+    conform_all(&[
+        ("chip=Ascend910B3,schedule=delayed,seed=1".to_owned(), false),
+        ("chip=Ascend910B3,schedule=random,seed=2".to_owned(), true),
+        ("chip=Ascend910_9391,schedule=random,seed=3".to_owned(), false),
+        ("chip=Ascend310P3,schedule=eager,seed=4".to_owned(), false),
+    ])
 }
 
 /// Everything: three schedules, 20 seeds, every chip; and the compositions.
 fn every() -> Result<()> {
-    let suite = suite()?;
-    let mut count = 0;
+    let mut runs = Vec::new();
     for chip in CHIPS {
         for schedule in SCHEDULES {
             // Without a choice there is nothing for a seed to decide but workspaces.
             for seed in 0..20 {
-                let settings = format!("chip={chip},schedule={schedule},seed={seed}");
-                println!("sim {settings}: {}", conform(&suite, &settings, seed % 5 == 4, &[])?);
-                count += 1;
+                runs.push((format!("chip={chip},schedule={schedule},seed={seed}"), seed % 5 == 4));
             }
         }
     }
+    conform_all(&runs)?;
+    let count = runs.len();
     println!("test result: ok. {count} runs of the conformance suite passed on the simulator, 0 violations, 0 leaks");
     Ok(())
 }
