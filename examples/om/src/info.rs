@@ -1,19 +1,14 @@
 //! What a compiled model takes and gives.
 
+use crate::Compiled;
 use anyhow::Result;
 use serde_json::{Value, json};
-use std::path::PathBuf;
 use vlm_ascend::om::{Gears, OmModel, OmPort};
-use vlm_examples::program;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The OM file.
-    #[arg(long, short)]
-    model: PathBuf,
-    /// The device that it was compiled for.
-    #[arg(long, default_value = "ascend:0", env = "VLM_DEVICE")]
-    device: String,
+    #[command(flatten)]
+    compiled: Compiled,
     /// Prints one JSON object.
     #[arg(long)]
     json: bool,
@@ -34,19 +29,19 @@ fn gears(gears: &Gears) -> Value {
 }
 
 pub(crate) fn info(args: &Args) -> Result<()> {
-    let device = program::open_device(&args.device)?;
-    let memory = OmModel::memory(&device, &args.model)?;
-    let model = OmModel::load(&device, &args.model)?;
+    let device = args.compiled.open()?;
+    let memory = OmModel::memory(&device, &args.compiled.model)?;
+    let model = OmModel::load(&device, &args.compiled.model)?;
     if args.json {
         let memory = memory.map(|m| json!({"work": m.work, "weights": m.weights}));
         let told = json!({
-            "model": args.model, "inputs": ports(model.inputs()), "outputs": ports(model.outputs()),
+            "model": args.compiled.model, "inputs": ports(model.inputs()), "outputs": ports(model.outputs()),
             "gears": gears(model.gears()), "memory": memory,
         });
         println!("{told}");
         return Ok(());
     }
-    println!("{} on {}", args.model.display(), device.kernels().properties().name);
+    println!("{} on {}", args.compiled.model.display(), device.kernels().properties().name);
     model.inputs().iter().for_each(|p| println!("  takes {p}"));
     model.outputs().iter().for_each(|p| println!("  gives {p}"));
     match model.gears() {

@@ -17,8 +17,11 @@ mod convert;
 mod info;
 mod run;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use vlm_core::Device;
 use vlm_examples::program;
 
 #[derive(Debug, Parser)]
@@ -36,6 +39,23 @@ enum Command {
     Info(info::Args),
     /// Runs a compiled model on pictures, or on tensors of a file.
     Run(run::Args),
+}
+
+/// A compiled model and where it runs.
+#[derive(Debug, clap::Args)]
+struct Compiled {
+    /// The OM file.
+    #[arg(long, short)]
+    model: PathBuf,
+    /// The device that it was compiled for.
+    #[arg(long, default_value = "ascend:0", env = "VLM_DEVICE")]
+    device: String,
+}
+
+impl Compiled {
+    fn open(&self) -> Result<Device> {
+        program::open_device(&self.device)
+    }
 }
 
 fn main() -> ExitCode {

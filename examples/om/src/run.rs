@@ -1,5 +1,6 @@
 //! Running a compiled model.
 
+use crate::Compiled;
 use crate::batches::{Batch, plan};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
@@ -10,16 +11,11 @@ use vlm_ascend::om::OmModel;
 use vlm_core::vision::{ImageProcessor, Picture};
 use vlm_core::weights::{WeightFiles, save_tensors};
 use vlm_core::{DType, Device, Tensor};
-use vlm_examples::program;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The OM file.
-    #[arg(long, short)]
-    model: PathBuf,
-    /// The device that it was compiled for.
-    #[arg(long, default_value = "ascend:0", env = "VLM_DEVICE")]
-    device: String,
+    #[command(flatten)]
+    compiled: Compiled,
     /// A picture; may be given several times.
     #[arg(long, short)]
     image: Vec<PathBuf>,
@@ -38,8 +34,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let device = program::open_device(&args.device)?;
-    let model = OmModel::load(&device, &args.model)?;
+    let device = args.compiled.open()?;
+    let model = OmModel::load(&device, &args.compiled.model)?;
     let began = Instant::now();
     let (outputs, what) = match &args.tensors {
         Some(file) => (on_tensors(&model, file, &device)?, "tensors".to_owned()),
