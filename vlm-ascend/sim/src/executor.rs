@@ -143,8 +143,19 @@ pub(crate) struct Op {
 
 /// Whether an operation may ask for workspace: where it would have to make operands contiguous. A strict simulator lets every operation
 /// ask.
-fn wants_workspace(strict: bool, slots: &[Slot]) -> bool {
-    strict || slots.iter().any(|s| !s.tensor.is_contiguous())
+fn wants_workspace(strict: bool, name: &str, slots: &[Slot]) -> bool {
+    let apart = |s: &Slot| !s.tensor.is_contiguous();
+    if name == "InplaceCopy" {
+        // It writes to any view at once; what it reads is made contiguous and, for another type, cast.
+        let casts = slots.windows(2).any(|s| s[0].tensor.dtype != s[1].tensor.dtype);
+        return strict || casts || slots.iter().any(|s| !s.written && apart(s));
+    }
+    strict || slots.iter().any(apart)
+}
+
+/// Whether two pieces of memory share a byte.
+fn overlap(a: &Touch, b: &Touch) -> bool {
+    a.len > 0 && b.len > 0 && a.address < b.address + b.len as u64 && b.address < a.address + a.len as u64
 }
 
 /// The first phase: checks the arguments and makes an executor.
@@ -176,7 +187,7 @@ pub(crate) unsafe fn first_phase(
         let mut arguments = Arguments { cx: Cx { chip }, op: op.phases[0], slots: Vec::new(), sim };
         let plan = plan(&mut arguments).map_err(refused)?;
         let Arguments { slots, sim, .. } = arguments;
-        let workspace = if wants_workspace(sim.config.strict, &slots) { sim.rng.below(3) * 512 } else { 0 };
+        let workspace = if wants_workspace(sim.config.strict, op.name, &slots) { sim.rng.below(3) * 512 } else { 0 };
         let made = Executor { op: op.phases[1], plan, slots, workspace, repeatable: false };
         let handle = sim.objects.add(Object::Executor(Box::new(made)));
         Ok((handle, workspace))
@@ -243,6 +254,10 @@ pub(crate) fn second_phase(op: &'static Op, workspace: u64, size: u64, executor:
                 sim.violation(format!("{name}: the workspace is not memory of the device"));
                 return Err(Failure { code: status::PARAM_INVALID, text: format!("{name}: no such workspace") });
             }
+            if touches.iter().any(|t| overlap(t, w)) {
+                // It is the operation's own while it runs, so what it was to read is lost.
+                sim.violation(format!("{name}: the workspace overlaps an operand of the same call"));
+            }
             touches.push(w.clone());
         }
         if !repeatable {
@@ -287,5 +302,38 @@ pub(crate) fn set_address(
             sim.violation("the address of a tensor was set in an executor that is not there");
             Err(Failure { code: code::INVALID_HANDLE, text: "no such executor".to_owned() })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::contiguous_strides;
+
+    fn slot(strides: Option<Vec<usize>>, dtype: DType, written: bool) -> Slot {
+        let dims = vec![2, 3];
+        let strides = strides.unwrap_or_else(|| contiguous_strides(&dims));
+        let tensor = Tensor { dtype, dims, strides, offset: 0, format: 2, storage: 16, slot: 0 };
+        Slot { tensor, address: 0, written, read: !written }
+    }
+
+    #[test]
+    fn workspace_is_for_what_is_made_contiguous() {
+        let apart = || Some(vec![4, 1]);
+        let whole = |written| slot(None, DType::F32, written);
+        assert!(!wants_workspace(false, "Add", &[whole(false), whole(true)]));
+        assert!(wants_workspace(true, "Add", &[whole(false), whole(true)]));
+        assert!(wants_workspace(false, "Add", &[whole(false), slot(apart(), DType::F32, true)]));
+        // A copy writes to a view without any.
+        assert!(!wants_workspace(false, "InplaceCopy", &[slot(apart(), DType::F32, true), whole(false)]));
+        assert!(wants_workspace(false, "InplaceCopy", &[whole(true), slot(apart(), DType::F32, false)]));
+        assert!(wants_workspace(false, "InplaceCopy", &[whole(true), slot(None, DType::F16, false)]));
+    }
+
+    #[test]
+    fn overlaps_are_seen() {
+        let at = |address, len| Touch { address, len };
+        assert!(overlap(&at(100, 10), &at(109, 1)) && overlap(&at(109, 1), &at(100, 10)));
+        assert!(!overlap(&at(100, 10), &at(110, 5)) && !overlap(&at(100, 0), &at(100, 5)));
     }
 }
