@@ -135,7 +135,7 @@ fn conform_all(runs: &[(String, bool)]) -> Result<()> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().map(|w| w.join().unwrap_or_else(|_| bail!("a run of the suite panicked"))).collect()
+        workers.into_iter().try_for_each(|w| w.join().unwrap_or_else(|_| bail!("a run of the suite panicked")))
     })
 }
 
