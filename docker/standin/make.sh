@@ -33,7 +33,7 @@ debian() {
 cc() {
     bootstrap extract "base-files,netbase,tzdata,libc6,libgcc-s1,libstdc++6,libgomp1,$COMMON" \
         --customize-hook='cat "$1"/usr/share/ca-certificates/mozilla/*.crt > "$1"/etc/ssl/certs/ca-certificates.crt' \
-        --customize-hook='printf "root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n" > "$1"/etc/passwd' \
+        --customize-hook='printf "root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/nonexistent:/sbin/nologin\n" > "$1"/etc/passwd' \
         --customize-hook='printf "root:x:0:\nnonroot:x:65532:\n" > "$1"/etc/group' \
         --customize-hook='rm -rf "$1"/usr/bin "$1"/usr/sbin "$1"/usr/share/ca-certificates "$1"/usr/share/perl5 "$1"/var/lib/apt "$1"/var/cache' \
         | docker import - vlm-standin/cc:$SUITE

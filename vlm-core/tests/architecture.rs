@@ -47,7 +47,7 @@ fn workspace() -> PathBuf {
 
 /// All files below `dir` with one of the endings, without what is built, fetched or written by programs.
 fn files(dir: &Path, endings: &[&str]) -> Vec<PathBuf> {
-    const SKIPPED: [&str; 7] = ["target", "outputs", ".git", ".venv", ".libtorch", "corpus", "node_modules"];
+    const SKIPPED: [&str; 8] = ["target", "outputs", "vendor", ".git", ".venv", ".libtorch", "corpus", "node_modules"];
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap().map(Result::unwrap) {
         let (path, kind) = (entry.path(), entry.file_type().unwrap());
