@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::fault;
 use crate::model::Models;
 use crate::objects::Objects;
+use crate::plan::Fault;
 use crate::report::Report;
 use crate::rng::Rng;
 use crate::runtime::context::Contexts;
@@ -46,6 +47,13 @@ pub(crate) mod code {
 pub(crate) struct Failure {
     pub(crate) code: i32,
     pub(crate) text: String,
+}
+
+/// What the memory says of an access is what the call says that made it.
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Failure { code: fault.code, text: fault.text }
+    }
 }
 
 pub(crate) type Outcome<T = ()> = Result<T, Failure>;

@@ -90,7 +90,6 @@ impl Sim {
     }
 
     fn copy_now(&mut self, kind: Kind, dst: u64, src: u64, len: usize) -> Outcome {
-        let lost = |f: crate::plan::Fault| crate::state::Failure { code: f.code, text: f.text };
         match kind {
             Kind::HostToHost => {
                 // SAFETY: the caller passes `len` readable and writable bytes of the host.
@@ -99,16 +98,16 @@ impl Sim {
             Kind::HostToDevice => {
                 // SAFETY: the caller passes `len` readable bytes of the host.
                 let bytes = unsafe { std::slice::from_raw_parts(src as usize as *const u8, len) };
-                self.memory.write(dst, len).map_err(lost)?.copy_from_slice(bytes);
+                self.memory.write(dst, len)?.copy_from_slice(bytes);
             }
             Kind::DeviceToHost => {
-                let bytes = self.memory.read(src, len).map_err(lost)?;
+                let bytes = self.memory.read(src, len)?;
                 // SAFETY: the caller passes `len` writable bytes of the host, which no memory of a device overlaps.
                 unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), dst as usize as *mut u8, len) };
             }
             Kind::DeviceToDevice => {
-                let bytes = self.memory.read(src, len).map_err(lost)?.to_vec();
-                self.memory.write(dst, len).map_err(lost)?.copy_from_slice(&bytes);
+                let bytes = self.memory.read(src, len)?.to_vec();
+                self.memory.write(dst, len)?.copy_from_slice(&bytes);
             }
         }
         Ok(())
@@ -267,8 +266,7 @@ exports! {
                 sim.violation("aclrtMemset of something that is no memory of a device");
                 return fail(code::INVALID_PARAM, "aclrtMemset reaches outside of memory");
             }
-            let bytes = sim.memory.write(number(dst), len);
-            bytes.map_err(|f| crate::state::Failure { code: f.code, text: f.text })?.fill(value as u8);
+            sim.memory.write(number(dst), len)?.fill(value as u8);
             Ok(())
         })
     }

@@ -166,11 +166,11 @@ impl Sim {
                 return fail(code::INVALID_PARAM, format!("{name}: a buffer is not memory of the device"));
             }
         }
-        touches.extend(work.clone());
+        touches.push(work.clone());
         let results = Results::default();
         let job = Job { info, shapes, weights, inputs, outputs, results: results.clone() };
         let kernel: Kernel = Arc::new(move |run| job.run(run));
-        let work = Work::Kernel { kernel, addresses: Arc::new([]), workspace: work };
+        let work = Work::Kernel { kernel, addresses: Arc::new([]), workspace: Some(work) };
         self.enqueue(stream, Task { name, work, touches: touches.into() })?;
         Ok(results)
     }
@@ -196,8 +196,7 @@ impl Sim {
                 let Some(address) = self.memory.allocate(device, bytes.len().max(1)) else {
                     return fail(code::NO_MEMORY, format!("{name}: {} bytes of output {i} are not there", bytes.len()));
                 };
-                let place = self.memory.write(address, bytes.len());
-                place.map_err(|f| crate::state::Failure { code: f.code, text: f.text })?.copy_from_slice(&bytes);
+                self.memory.write(address, bytes.len())?.copy_from_slice(&bytes);
                 if let Some(b) = self.objects.other_mut::<super::dataset::Buffer>(handle) {
                     (b.address, b.size) = (address, bytes.len());
                 }

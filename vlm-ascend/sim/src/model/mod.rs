@@ -74,7 +74,7 @@ pub(crate) struct Model {
     pub(crate) info: Arc<Info>,
     context: u64,
     weights: Touch,
-    work: Option<Touch>,
+    work: Touch,
     /// Memory that the runtime allocated for it.
     owned: Vec<u64>,
 }
@@ -149,11 +149,10 @@ impl Sim {
                 return Err(e);
             }
         };
-        let bytes = self.memory.write(weights.address, om.weights.len());
-        bytes.map_err(|f| crate::state::Failure { code: f.code, text: f.text })?.copy_from_slice(&om.weights);
+        self.memory.write(weights.address, om.weights.len())?.copy_from_slice(&om.weights);
         self.models.made += 1;
         let id = self.models.made;
-        let model = Model { info: Arc::new(Info::new(om)), context, weights, work: Some(work), owned };
+        let model = Model { info: Arc::new(Info::new(om)), context, weights, work, owned };
         self.models.loaded.insert(id, model);
         Ok(id)
     }
@@ -216,8 +215,7 @@ impl Sim {
         if self.streams.user_of(&(address..address + bytes.len() as u64)).is_some() {
             self.violation(format!("{name} while an execution that reads the gear's buffer is queued"));
         }
-        let place = self.memory.write(address, bytes.len());
-        place.map_err(|f| crate::state::Failure { code: f.code, text: f.text })?.copy_from_slice(&bytes);
+        self.memory.write(address, bytes.len())?.copy_from_slice(&bytes);
         info.gear.store(gear, Ordering::Relaxed);
         if let Some(d) = self.objects.other_mut::<dataset::Dataset>(set) {
             d.gear = true;

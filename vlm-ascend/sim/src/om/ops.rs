@@ -79,7 +79,7 @@ fn ints(node: &Node, name: &str) -> Option<Vec<i64>> {
     node.attribute.iter().find(|a| a.name == name).map(|a| a.ints.clone())
 }
 
-/// A dimension that may count from the end; `rank` itself only where `beyond` one is meant.
+/// A dimension that may count from the end.
 fn axis(axis: i64, rank: usize) -> Result<usize, String> {
     let from = if axis < 0 { axis + rank as i64 } else { axis };
     usize::try_from(from).ok().filter(|&a| a < rank).ok_or_else(|| format!("there is no axis {axis} of {rank}"))
