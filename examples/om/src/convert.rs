@@ -4,6 +4,7 @@ use crate::atc;
 use anyhow::{Context, Result, bail, ensure};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::SystemTime;
 use vlm_examples::program;
 
 #[derive(Debug, clap::Args)]
@@ -93,11 +94,15 @@ fn chip(args: &Args) -> Result<String> {
     soc.map(|(_, soc)| soc).with_context(|| format!("{} is no NPU; name the chip with --chip", args.device))
 }
 
-/// What `atc` wrote: the name has the system in it where shapes are open.
-fn written(output: &Path) -> Option<PathBuf> {
-    let name = output.file_name()?.to_string_lossy().into_owned();
+/// The names under which `atc` may write, each with when it was written last: the system is in the name where shapes are open.
+fn candidates(output: &Path) -> [(PathBuf, Option<SystemTime>); 2] {
+    let name = output.file_name().unwrap_or_default().to_string_lossy();
     let system = format!("{name}_{}_{}.om", std::env::consts::OS, std::env::consts::ARCH);
-    [format!("{name}.om"), system].map(|n| output.with_file_name(n)).into_iter().find(|p| p.is_file())
+    [format!("{name}.om"), system].map(|n| {
+        let path = output.with_file_name(n);
+        let written = std::fs::metadata(&path).and_then(|m| m.modified()).ok();
+        (path, written)
+    })
 }
 
 pub(crate) fn convert(args: &Args) -> Result<()> {
@@ -111,14 +116,13 @@ pub(crate) fn convert(args: &Args) -> Result<()> {
     }
     ensure!(args.onnx.is_file(), "there is no model {}", args.onnx.display());
     let program = atc::find(args.atc.as_deref())?;
-    if let Some(old) = written(&output) {
-        // What is there afterwards is to be new.
-        std::fs::remove_file(&old).with_context(|| format!("removing the old {}", old.display()))?;
-    }
+    // A model of a former run stays until atc writes over it, and is not taken for a new one.
+    let before = candidates(&output);
     println!("{}", atc::shown(&program, &arguments));
     let status =
         Command::new(&program).args(&arguments).status().with_context(|| format!("starting {}", program.display()))?;
-    let made = written(&output);
+    let after = candidates(&output).into_iter().zip(before);
+    let made = after.filter(|((_, new), (_, old))| new.is_some() && new != old).map(|((path, _), _)| path).next();
     match made.filter(|_| status.success()) {
         Some(path) => {
             let bytes = std::fs::metadata(&path).map_or(0, |m| m.len());

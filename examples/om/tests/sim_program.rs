@@ -192,4 +192,9 @@ fn sim_what_does_not_fit_is_told() {
     says(&[&run[..], &["--device", "cpu", "--image", "a.png", "--processor", "."]].concat(), &["cpu", "ascend:0"]);
     std::fs::write(place.path("bin/atc"), "#!/bin/sh\nexit 0\n").unwrap();
     says(&["convert", "--onnx", "patches.onnx"], &["wrote no"]);
+    std::fs::write(place.path("bin/atc"), "#!/bin/sh\nexit 3\n").unwrap();
+    says(&["convert", "--onnx", "patches.onnx"], &["atc ended with", "3"]);
+    // The model of the run that went well is still there.
+    std::fs::remove_dir_all(place.path("bin")).unwrap();
+    assert!(place.well(&["info", "--model", "patches.om"]).contains("[1, 3, 12, 8]"));
 }
